@@ -1,0 +1,1 @@
+"""What the nodes share at run time: bundles, engines, images, latency, the node base."""

@@ -1,0 +1,42 @@
+"""The convention of our commands: one line on stderr per failure, exit codes 0, 1, 2, 130."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from edge_runtime.errors import SuiteError, one_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Parse and call `args.run(args)`; return the exit code.
+
+    Sub-commands say what they run with `set_defaults(run=function)`. `--debug` is added, is taken
+    anywhere on the line, and lets exceptions through with their traceback. Usage errors leave
+    through argparse's own exit, with code 2.
+    """
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of failures")
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Sub-commands have parsers of their own, which do not know the option: take it out first.
+    debug = "--debug" in words
+    args = parser.parse_args([word for word in words if word != "--debug"])
+    args.debug = debug
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{parser.prog}: interrupted\n")
+        return _INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        remedy = "" if isinstance(error, (SuiteError, OSError)) else "; --debug shows more"
+        sys.stderr.write(f"{parser.prog}: {one_line(error)}{remedy}\n")
+        return _FAILED
+    return 0

@@ -1,0 +1,121 @@
+"""What a node says about itself: /diagnostics (REP 107) and the latency of every frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from edge_runtime.host import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_runtime.tally import Tally
+
+_STALE_S = 3.0
+_LOSSES = ("dropped", "lost", "rejected")
+_MIB = 1024**2
+
+
+@dataclass(frozen=True)
+class Health:
+    """What is known of a node at one moment.
+
+    `silence_s`: since the last message of the first input, None before any. `age_s`: of that
+    message when it came, by its stamp. `latency`: percentiles in ms by stage. `engine`: what the
+    engine and its bundle say about themselves. `failure`: why the node could not be configured,
+    or the last failure of the engine.
+    """
+
+    state: str
+    topic: str
+    silence_s: float | None = None
+    age_s: float | None = None
+    latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    budget_ms: float = 0.0
+    engine: Mapping[str, str] = field(default_factory=dict)
+    failure: str = ""
+
+
+def diagnostics(node: str, host: str, stamp: Any, health: Health, tally: Tally) -> DiagnosticArray:  # noqa: ANN401
+    """Return the two statuses of a node, `<node>: input` and `<node>: inference`."""
+    message = DiagnosticArray()
+    message.header.stamp = stamp
+    message.status = [
+        _input_status(node, host, health, tally),
+        _inference_status(node, host, health, tally),
+    ]
+    return message
+
+
+def latency_message(node: str, header: Any, stages: Mapping[str, float]) -> DiagnosticArray:  # noqa: ANN401
+    """Return the stages of one frame in milliseconds, under the image's own header."""
+    status = DiagnosticStatus(
+        level=DiagnosticStatus.OK,
+        name=f"{node}: latency",
+        message="ms",
+        values=[KeyValue(key=name, value=f"{ms:.3f}") for name, ms in stages.items()],
+    )
+    return DiagnosticArray(header=header, status=[status])
+
+
+def _input_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:
+    level, text = DiagnosticStatus.OK, "receiving"
+    if health.state != "active":
+        text = f"not listening: the node is {health.state}"
+    elif health.silence_s is None or health.silence_s > _STALE_S:
+        level = DiagnosticStatus.STALE
+        since = "yet" if health.silence_s is None else f"for {health.silence_s:.0f} s"
+        text = f"no message on {health.topic} {since}"
+    else:
+        losses = {name: tally.recent(name) for name in _LOSSES if tally.recent(name)}
+        if losses:
+            level = DiagnosticStatus.WARN
+            text = ", ".join(f"{count} {name}" for name, count in losses.items())
+            text += " in the last seconds"
+    values = {
+        "topic": health.topic,
+        "rate": f"{tally.rate('received'):.1f} Hz",
+        "age": "unknown" if health.age_s is None else f"{health.age_s * 1e3:.1f} ms",
+        **{name: str(tally.total(name)) for name in ("received", *_LOSSES)},
+        **{f"rejected: {kind}": str(n) for kind, n in tally.with_prefix("rejected: ").items()},
+    }
+    return _status(f"{node}: input", host, level, text, values)
+
+
+def _inference_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:
+    level, text = DiagnosticStatus.OK, "running" if health.state == "active" else health.state
+    slow = health.latency.get("total", {}).get("p95", 0.0)
+    if health.failure and (health.state != "active" or tally.recent("failed")):
+        level, text = DiagnosticStatus.ERROR, health.failure
+    elif 0 < health.budget_ms < slow:
+        level = DiagnosticStatus.WARN
+        text = f"p95 of the total is {slow:.1f} ms, over the budget of {health.budget_ms:g} ms"
+    values = {
+        "state": health.state,
+        "rate": f"{tally.rate('processed'):.1f} Hz",
+        "processed": str(tally.total("processed")),
+        "failed": str(tally.total("failed")),
+        **health.engine,
+        "resident memory": f"{resident_bytes() / _MIB:.1f} MiB",
+        **{
+            f"{stage} {name}": f"{ms:.3f} ms"
+            for stage, percentiles in health.latency.items()
+            for name, ms in percentiles.items()
+        },
+    }
+    return _status(f"{node}: inference", host, level, text, values)
+
+
+def _status(
+    name: str, host: str, level: bytes, text: str, values: Mapping[str, str]
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=text,
+        hardware_id=host,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )

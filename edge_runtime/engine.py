@@ -1,0 +1,97 @@
+"""A network that can be run, whatever runs it; providers are tried in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge_runtime import onnx_engine
+from edge_runtime.errors import EngineError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from edge_runtime.bundle import Bundle
+
+    Provider = Callable[[Bundle, int, str | None], "Engine"]
+    """Opens (bundle, threads, precision); raises EngineError with the reason if it cannot."""
+
+AUTO = "auto"
+
+
+class Engine(Protocol):
+    """A loaded network. One thread runs it at a time."""
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name.
+
+        Raises:
+            EngineError: a name, dtype or shape that the manifest does not allow, or a failure of
+                the run-time library.
+
+        """
+        ...
+
+    def warm_up(self) -> None:
+        """Run once on zeros, so that the first frame does not pay for set-up."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Return what runs: provider, precision, file, threads, library."""
+        ...
+
+
+PROVIDERS: dict[str, Provider] = {"cuda": onnx_engine.open_cuda, "cpu": onnx_engine.open_cpu}
+
+
+def open_engine(
+    bundle: Bundle, provider: str = AUTO, threads: int = 0, precision: str | None = None
+) -> Engine:
+    """Open a bundle with the first provider that can, or with the one that is named.
+
+    Args:
+        bundle: as `load_bundle` returns it.
+        provider: "auto" or a key of `PROVIDERS`.
+        threads: of the processor; 0 takes every core this process may use.
+        precision: "fp32" or "int8" to choose among the bundle's engines; None takes the fastest.
+
+    Returns:
+        An engine whose `describe()` also says why others were passed over ("passed_over").
+
+    Raises:
+        SettingError: no such provider.
+        EngineError: no provider can run the bundle; the message has each one's reason.
+
+    """
+    if provider != AUTO and provider not in PROVIDERS:
+        allowed = ", ".join([AUTO, *PROVIDERS])
+        msg = f"unknown provider {provider!r}: choose one of {allowed}"
+        raise SettingError(msg)
+    reasons = []
+    for name in PROVIDERS if provider == AUTO else [provider]:
+        try:
+            engine = PROVIDERS[name](bundle, threads, precision)
+        except EngineError as error:  # noqa: PERF203 - two turns
+            reasons.append(f"{name}: {error}")
+        else:
+            return _Chosen(engine, "; ".join(reasons))
+    msg = f"bundle {bundle.path} cannot run here: {'; '.join(reasons)}"
+    raise EngineError(msg)
+
+
+class _Chosen:
+    """An engine that remembers which providers were passed over for it, and why."""
+
+    def __init__(self, engine: Engine, passed_over: str) -> None:
+        self.run = engine.run
+        self.warm_up = engine.warm_up
+        self._engine = engine
+        self._passed_over = passed_over
+
+    def describe(self) -> dict[str, str]:
+        """Return the engine's own description, and the reasons where there are any."""
+        description = self._engine.describe()
+        if self._passed_over:
+            description["passed_over"] = self._passed_over
+        return description

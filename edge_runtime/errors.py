@@ -1,0 +1,48 @@
+"""Failures that a user can cause and repair; each message is one line with value and remedy."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+
+class SuiteError(Exception):
+    """Base of every expected failure: commands print it and exit 1, nodes log it and go on."""
+
+    def __init__(self, message: str) -> None:
+        """Keep the message on one line, whatever text of a library went into it."""
+        super().__init__(" ".join(message.split()))
+
+
+class BundleError(SuiteError):
+    """An engine bundle is missing, damaged, too new, or made for another skill."""
+
+
+class EngineError(SuiteError):
+    """A network cannot be opened or run, or was given inputs that it does not take."""
+
+
+class MessageError(SuiteError):
+    """A message from a topic cannot be used; it is dropped and the node goes on.
+
+    `kind` groups like messages: they are counted together and logged at most once in a while.
+    """
+
+    def __init__(self, message: str, kind: str = "content") -> None:
+        """Say what was wrong and what is accepted, and the word under which it is counted."""
+        super().__init__(message)
+        self.kind = kind
+
+
+class SettingError(SuiteError):
+    """A value chosen by the user (recipe, parameter, option) is not allowed."""
+
+
+def one_line(error: Exception) -> str:
+    """Return what to show of any exception; an unexpected one also says where it happened."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (SuiteError, OSError)):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"

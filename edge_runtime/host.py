@@ -1,0 +1,60 @@
+"""Which machine and which libraries made a number: printed beside every measurement."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+_GIB = 1024**3
+
+
+def describe_host() -> dict[str, str]:
+    """Return name, cpu, cores (usable by this process), memory, os and python of this machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
+    return {
+        "name": platform.node(),
+        "cpu": _cpu(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory:.1f} GiB",
+        "os": _system(),
+        "python": platform.python_version(),
+    }
+
+
+def tool_versions(*packages: str) -> dict[str, str]:
+    """Return the installed versions of distributions; those not installed are left out."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # noqa: PERF203 - a few turns
+            continue
+    return versions
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is in RAM now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu() -> str:
+    # Boards name themselves in the device tree, PCs name their processor in cpuinfo.
+    board = Path("/proc/device-tree/model")
+    if board.is_file():
+        return board.read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name" and value.strip():
+            return value.strip()
+    return platform.machine()
+
+
+def _system() -> str:
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        name = platform.system()
+    return f"{name}, {platform.release()}, {platform.machine()}"

@@ -1,0 +1,43 @@
+"""What not every ROS 2 distribution has, and the only file that knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+try:
+    from rclpy import event_handler as events
+except ImportError:  # Humble
+    from rclpy import qos_event as events  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.node import Node
+    from rclpy.qos import QoSProfile
+    from rclpy.subscription import Subscription
+
+
+def create_subscription(
+    node: Node,
+    message_type: type[Any],
+    topic: str,
+    callback: Callable[[Any], None],
+    qos: QoSProfile,
+    *,
+    on_lost: Callable[[int], None],
+    on_incompatible: Callable[[], None],
+) -> Subscription[Any]:
+    """Subscribe; be told of publishers refused for their QoS, and of lost messages if possible."""
+
+    def subscribe(**more: Any) -> Subscription[Any]:  # noqa: ANN401
+        callbacks = events.SubscriptionEventCallbacks(
+            incompatible_qos=lambda _: on_incompatible(), **more
+        )
+        return node.create_subscription(
+            message_type, topic, callback, qos, event_callbacks=callbacks
+        )
+
+    try:
+        return subscribe(message_lost=lambda event: on_lost(event.total_count_change))
+    except events.UnsupportedEventTypeError:  # not every middleware counts them
+        return subscribe()

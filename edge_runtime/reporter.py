@@ -1,0 +1,98 @@
+"""Everything a node tells about its work: log lines, counts, latency, diagnostics."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from edge_runtime.complaints import Complaints
+from edge_runtime.diagnostics import Health, diagnostics, latency_message
+from edge_runtime.errors import one_line
+from edge_runtime.latency import LatencyWindow
+from edge_runtime.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rclpy.lifecycle import LifecycleNode
+
+    from edge_runtime.inputs import Inputs
+
+_WINDOW = 300
+
+
+class Reporter:
+    """Counts and publishes for one node; any of its threads may call.
+
+    `engine`: what is served, for the diagnostics. `failure`: the last failure, "" for none.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self.tally = Tally()
+        self.engine: dict[str, str] = {}
+        self.failure = ""
+        self._node = node
+        self._host = platform.node()
+        self._window = LatencyWindow(_WINDOW)
+        self._complaints = Complaints()
+        self._latency = node.create_lifecycle_publisher(
+            DiagnosticArray, "~/latency", result_qos(depth=10)
+        )
+        self._diagnostics = node.create_publisher(
+            DiagnosticArray, "/diagnostics", result_qos(depth=10)
+        )
+
+    def processed(self, header: Any, stages: Mapping[str, float]) -> None:  # noqa: ANN401
+        """Take the stage times (ms) of a frame that was served."""
+        self.tally.add("processed")
+        self._window.add(stages)
+        if self._latency.get_subscription_count():
+            self._latency.publish(latency_message(self._node.get_name(), header, stages))
+
+    def reject(self, kind: str, message: str) -> None:
+        """Count and log a message that cannot be used."""
+        self.tally.add("rejected")
+        self.tally.add(f"rejected: {kind}")
+        if line := self._complaints.due(kind, f"dropped: {message}"):
+            self._node.get_logger().warning(line)
+
+    def fail(self, error: Exception) -> None:
+        """Count and log a frame that could not be served."""
+        self.tally.add("failed")
+        self.failure = one_line(error)
+        if line := self._complaints.due("failure", f"frame failed: {self.failure}"):
+            self._node.get_logger().error(line)
+
+    def report(self, state: str, inputs: Inputs, budget_ms: float) -> None:
+        """Publish the diagnostics; to be called once a second."""
+        now = time.monotonic()
+        self.tally.tick(now)
+        last = inputs.last_received
+        health = Health(
+            state=state,
+            topic=inputs.topic,
+            silence_s=None if last is None else now - last,
+            age_s=inputs.age_s,
+            latency=self._window.percentiles(),
+            budget_ms=budget_ms,
+            engine=self.engine,
+            failure=self.failure,
+        )
+        stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(
+            diagnostics(self._node.get_name(), self._host, stamp, health, self.tally)
+        )
+
+
+def result_qos(depth: int) -> QoSProfile:
+    """Return the quality of service of outputs: reliable, the last `depth` kept."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )

@@ -1,0 +1,89 @@
+"""The main function of a node's executable: start, spin, and a clean end on a signal."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from edge_runtime.errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_runtime.node import SkillNode
+
+_FAILED = 1
+_USAGE = 2
+
+
+def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM; return the exit code.
+
+    `argv` with the program's name first, like `sys.argv`. `--help` lists the parameters.
+    """
+    words = list(sys.argv if argv is None else argv)
+    try:
+        _parser(node_class).parse_args(remove_ros_args(words)[1:])
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # noqa: BLE001 - rclpy raises what the C library says
+        sys.stderr.write(f"{node_class.node_name}: {one_line(error)}\n")
+        return _USAGE
+    try:
+        return _spin(node_class)
+    finally:
+        rclpy.shutdown()
+
+
+def _spin(node_class: type[SkillNode[Any]]) -> int:
+    stop = threading.Event()
+    # Handlers of our own: rclpy's shut the context down under the worker's publishers. They run
+    # between bytecodes of the main thread, so the executor, which waits in C, gets another one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node = node_class()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    node.start()
+    failures: list[Exception] = []
+
+    def spin() -> None:
+        try:
+            while not stop.is_set():
+                executor.spin_once()
+        except Exception as error:  # noqa: BLE001 - reported below, by the main thread
+            failures.append(error)
+            stop.set()
+
+    thread = threading.Thread(target=spin, name="executor")
+    thread.start()
+    stop.wait()
+    executor.wake()
+    thread.join()
+    for error in failures:
+        node.get_logger().fatal(f"the executor stopped: {one_line(error)}")
+    executor.shutdown()
+    node.destroy_node()
+    return _FAILED if failures else 0
+
+
+def _parser(node_class: type[SkillNode[Any]]) -> argparse.ArgumentParser:
+    lines = [
+        f"  {setting.name} (default {setting.default!r}): {setting.description}; "
+        f"{setting.descriptor().additional_constraints}"
+        for setting in node_class.all_settings()
+    ]
+    return argparse.ArgumentParser(
+        description=(inspect.getdoc(node_class) or "").partition("\n")[0],
+        epilog="parameters, set by --ros-args -p NAME:=VALUE:\n" + "\n".join(lines),
+        usage="%(prog)s [-h] [--ros-args ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )

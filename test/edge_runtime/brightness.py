@@ -1,0 +1,71 @@
+"""A tiny skill with a real network: the mean brightness of an image; run as a node by the tests."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from geometry_msgs.msg import PointStamped
+
+from edge_runtime.errors import MessageError
+from edge_runtime.frame import ImageInput
+from edge_runtime.node import SkillNode
+from edge_runtime.parameters import Setting
+from edge_runtime.run_node import run_node
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.engine import Engine
+    from edge_runtime.frame import Frame
+    from edge_runtime.latency import Stopwatch
+
+
+class BrightnessNode(SkillNode[tuple[float, float]]):
+    """Publishes the mean brightness (x), and the mean depth (y, NaN without depth)."""
+
+    node_name = "brightness"
+    skill = "brightness"
+    inputs = (
+        ImageInput("image", "colour", camera_info="camera_info"),
+        ImageInput("depth", "depth", required=False),
+    )
+    settings = (
+        Setting("gain", 1.0, "factor of the result", 0.0, 10.0, changes="always"),
+        Setting("delay_s", 0.0, "seconds that a frame takes longer", 0.0, 10.0, changes="always"),
+    )
+
+    def load(self, bundle: Bundle, engine: Engine) -> None:
+        assert bundle.manifest.skill == self.skill
+        self._engine = engine
+        self._output = self.create_output(PointStamped, "/brightness/mean")
+
+    def unload(self) -> None:
+        self._engine = None
+        self._output = None
+
+    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float]:
+        image = frame.images["image"]
+        time.sleep(self.parameters["delay_s"])
+        if image.shape[:2] == (13, 13):
+            message = "unlucky"
+            raise RuntimeError(message)
+        if image.shape[:2] == (1, 1):
+            message = "an image of one pixel is too small: send 2x2 or more"
+            raise MessageError(message, "too small")
+        with stopwatch.stage("preprocess"):
+            pixels = image.astype(np.float32)[None]
+        with stopwatch.stage("engine"):
+            mean = self._engine.run({"image": pixels})["mean"]
+        depth: Any = frame.images.get("depth", np.nan)
+        return float(mean[0]) * self.parameters["gain"], float(np.mean(depth))
+
+    def publish(self, frame: Frame, result: tuple[float, float]) -> None:
+        message = PointStamped(header=frame.header)
+        message.point.x, message.point.y = result
+        self._output.publish(message)
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(BrightnessNode))

@@ -1,0 +1,68 @@
+"""A tiny bundle: one ReduceMean, so that what is tested is the road and not the network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_runtime.bundle import EngineFile, Manifest, Source, TensorSpec, write_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# pytest's importlib mode does not find the helpers that lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
+SHAPE = ("batch", "height", "width", 3)
+
+
+def build_graph() -> bytes:
+    node = helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0)
+    graph = helper.make_graph(
+        [node],
+        "mean",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ("batch",))],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def build_manifest(**changes: object) -> Manifest:
+    graph = build_graph()
+    engine = {"precision": "fp32", "parameters": 0, "macs": 0, "bytes": len(graph)}
+    fields = {
+        "skill": "brightness",
+        "name": "mean",
+        "inputs": [TensorSpec(name="image", shape=SHAPE, dtype="float32", layout="NHWC")],
+        "outputs": [TensorSpec(name="mean", shape=("batch",), dtype="float32")],
+        "names": [],
+        "settings": {},
+        "engines": {"fp32.onnx": EngineFile(**engine, accuracy={}, latency_ms={})},
+        "source": Source(checkpoint_sha256="", recipe={}, recipe_sha256="", calibration="none"),
+        "tools": {},
+        "host": {},
+        "created": "2025-01-01T00:00:00+00:00",
+    }
+    return Manifest.model_validate({**fields, **changes})
+
+
+@pytest.fixture
+def mean_graph() -> bytes:
+    return build_graph()
+
+
+@pytest.fixture
+def make_manifest() -> Callable[..., Manifest]:
+    return build_manifest
+
+
+@pytest.fixture
+def bundle_path(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle", build_manifest(), {"fp32.onnx": build_graph()}).path

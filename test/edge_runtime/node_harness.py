@@ -1,0 +1,218 @@
+"""A node as its own process, and a client that talks to it over DDS."""
+
+from __future__ import annotations
+
+import array
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PointStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+PATIENCE_S = 20
+PROGRAM = Path(__file__).with_name("brightness.py")
+
+
+def wait_until(true: Callable[[], object], what: str, instead: object = None) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < end, f"waited in vain for {what}: {instead}"
+        time.sleep(0.02)
+
+
+class NodeProcess:
+    """The brightness node; `lines` is what it has written so far."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+    def matching(self, *words: str) -> list[str]:
+        return [line for line in self.lines if all(word in line for word in words)]
+
+    def wait_for(self, *words: str) -> str:
+        wait_until(lambda: self.matching(*words), f"a line with {words}", self.lines)
+        return self.matching(*words)[0]
+
+    def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        return self._process.wait(PATIENCE_S)
+
+    def wait(self) -> int:
+        return self._process.wait(PATIENCE_S)
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self.lines.append(line.rstrip())
+
+
+class Client:
+    """Publishes images, receives results, and drives the node's life."""
+
+    def __init__(self, *, reliable: bool = True, compressed: bool = False) -> None:
+        self.results: queue.Queue[PointStamped] = queue.Queue()
+        self.latency: list[DiagnosticArray] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        self._compressed = compressed
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = Node("client", context=self._context)
+        self._reliable = reliable
+        policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        qos = QoSProfile(depth=10, reliability=policy)
+        topic, kind = ("image/compressed", CompressedImage) if compressed else ("image", Image)
+        self.image = self._node.create_publisher(kind, topic, qos)
+        self.depth = self._node.create_publisher(Image, "depth", qos)
+        self.info = self._node.create_publisher(CameraInfo, "camera_info", qos)
+        listen = self._node.create_subscription
+        listen(PointStamped, "/brightness/mean", self.results.put, 100)
+        listen(DiagnosticArray, "/brightness/latency", self.latency.append, 100)
+        listen(DiagnosticArray, "/diagnostics", self.diagnostics.append, 100)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def wait_for_node(self) -> None:
+        publishers = (self.image, self.depth, self.info)
+        wait_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
+        count = self._node.count_publishers
+        wait_until(lambda: count("/brightness/mean"), "the result's publisher")
+        # Matched here is not yet matched there: send probes until one is answered.
+        if self._reliable and not self._compressed:
+            wait_until(self._answers_probe, "the first answer")
+            while not self.results.empty():
+                self.results.get()
+            self.latency.clear()
+
+    def send(self, message: Any, stamp: float) -> None:  # noqa: ANN401
+        stamp_message(message, stamp)
+        self.image.publish(message)
+
+    def result(self) -> PointStamped:
+        return self.results.get(timeout=PATIENCE_S)
+
+    def ask(self, message: Any, stamp: float) -> PointStamped:  # noqa: ANN401
+        """Send an image and return its answer."""
+        self.send(message, stamp)
+        while (answer := self.result()).header.stamp != message.header.stamp:
+            pass
+        return answer
+
+    def change(self, name: str) -> bool:
+        number = getattr(Transition, f"TRANSITION_{name.upper()}")
+        request = ChangeState.Request(transition=Transition(id=number))
+        return bool(self._call(ChangeState, "change_state", request).success)
+
+    def state(self) -> str:
+        return str(self._call(GetState, "get_state", GetState.Request()).current_state.label)
+
+    def set(self, name: str, value: object) -> str:
+        """Set a parameter; return why it was refused, "" if it was not."""
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        result = self._call(SetParameters, "set_parameters", request).results[0]
+        return "" if result.successful else str(result.reason)
+
+    def status(self, part: str) -> Any:  # noqa: ANN401
+        """Return the newest diagnostic status of a part, waiting for the first one."""
+        name = f"brightness: {part}"
+        wait_until(lambda: self.diagnostics, "diagnostics")
+        return next(status for status in self.diagnostics[-1].status if status.name == name)
+
+    def _answers_probe(self) -> bool:
+        self.send(image(2, 2), 0)
+        try:
+            self.results.get(timeout=0.2)
+        except queue.Empty:
+            return False
+        return True
+
+    def _call(self, kind: Any, name: str, request: Any) -> Any:  # noqa: ANN401
+        client = self._node.create_client(kind, f"/brightness/{name}")
+        assert client.wait_for_service(PATIENCE_S)
+        future = client.call_async(request)
+        wait_until(future.done, f"an answer of {name}")
+        self._node.destroy_client(client)
+        return future.result()
+
+    def _spin(self) -> None:
+        while not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
+
+def stamp_message(message: Any, stamp: float) -> None:  # noqa: ANN401
+    seconds = int(stamp)
+    message.header.stamp.sec = seconds
+    message.header.stamp.nanosec = round((stamp - seconds) * 1e9)
+    message.header.frame_id = "camera_optical"
+
+
+def image(width: int, height: int, encoding: str = "mono8", **changes: Any) -> Image:  # noqa: ANN401
+    """Return a picture whose bytes are all 100."""
+    size = {"mono8": 1, "bgr8": 3, "16UC1": 2}.get(encoding, 1)
+    step = changes.pop("step", width * size)
+    data = changes.pop("data", bytes([100]) * (width * size * height))
+    return Image(
+        width=width,
+        height=height,
+        encoding=encoding,
+        step=step,
+        data=array.array("B", data),
+        **changes,
+    )

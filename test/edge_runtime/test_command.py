@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_runtime.command import run_command
+from edge_runtime.errors import SettingError
+from edge_runtime.share import share_directory
+from edge_runtime.skills import load_skill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def parser(run: Callable[[argparse.Namespace], object]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="compress")
+    commands = parser.add_subparsers(required=True)
+    commands.add_parser("run").set_defaults(run=run)
+    return parser
+
+
+def fail(_: argparse.Namespace) -> None:
+    raise SettingError("rate is 2:\nallowed are 0 to 1")
+
+
+def crash(_: argparse.Namespace) -> None:
+    raise ValueError("broken")
+
+
+def test_exit_codes_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(parser(lambda args: args), ["run"]) == 0
+    assert run_command(parser(fail), ["run"]) == 1
+    assert capsys.readouterr().err == "compress: rate is 2: allowed are 0 to 1\n"
+    assert run_command(parser(crash), ["run"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ValueError: broken (test_command.py:" in error
+    assert "--debug" in error
+    with pytest.raises(SystemExit) as caught:
+        run_command(parser(fail), ["walk"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("words", [["run", "--debug"], ["--debug", "run"]])
+def test_debug_shows_the_traceback_wherever_it_stands(words: list[str]) -> None:
+    with pytest.raises(SettingError):
+        run_command(parser(fail), words)
+
+
+def test_an_interrupt_has_the_shells_code() -> None:
+    def interrupt(_: argparse.Namespace) -> None:
+        raise KeyboardInterrupt
+
+    assert run_command(parser(interrupt), ["run"]) == 130
+
+
+def test_an_unknown_skill_lists_the_installed_ones() -> None:
+    with pytest.raises(SettingError, match=r"'cook': installed are .*compressed_grasp\.skills"):
+        load_skill("cook")
+
+
+def test_the_shared_files_are_found() -> None:
+    assert (share_directory() / "package.xml").is_file()

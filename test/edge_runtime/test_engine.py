@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edge_runtime.bundle import TensorSpec, load_bundle, write_bundle
+from edge_runtime.engine import open_engine
+from edge_runtime.errors import EngineError, SettingError
+from edge_runtime.onnx_engine import OnnxEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def test_a_bundle_runs_at_any_size_it_promises(bundle_path: Path) -> None:
+    engine = open_engine(load_bundle(bundle_path), provider="cpu", threads=1)
+    engine.warm_up()
+    for shape in [(1, 4, 6, 3), (2, 9, 5, 3)]:
+        image = np.random.default_rng(0).random(shape, np.float32)
+        mean = engine.run({"image": image})["mean"]
+        np.testing.assert_allclose(mean, image.mean(axis=(1, 2, 3)), rtol=1e-5)
+    described = engine.describe()
+    assert described["provider"] == "cpu"
+    assert (described["precision"], described["file"]) == ("fp32", "fp32.onnx")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"picture": np.zeros((1, 4, 4, 3), np.float32)}, ["image", "picture"]),
+        ({}, ["image"]),
+        ({"image": np.zeros((1, 4, 4, 3))}, ["float32", "float64"]),
+        ({"image": np.zeros((1, 4, 4), np.float32)}, ["(1, 4, 4)", "height, width, 3"]),
+        ({"image": np.zeros((1, 4, 4, 1), np.float32)}, ["(1, 4, 4, 1)"]),
+        ({"image": np.zeros((1, 0, 4, 3), np.float32)}, ["(1, 0, 4, 3)"]),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_in_one_line(
+    bundle_path: Path, inputs: dict[str, Any], words: list[str]
+) -> None:
+    engine = open_engine(load_bundle(bundle_path), provider="cpu")
+    with pytest.raises(EngineError) as caught:
+        engine.run(inputs)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_providers_and_missing_precisions_are_refused(bundle_path: Path) -> None:
+    bundle = load_bundle(bundle_path)
+    with pytest.raises(SettingError, match=r"'tpu'.*auto, cuda, cpu"):
+        open_engine(bundle, provider="tpu")
+    with pytest.raises(EngineError, match=r"int8, only fp32\.onnx \(fp32\)"):
+        open_engine(bundle, provider="cpu", precision="int8")
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="shows what happens without CUDA")
+def test_auto_says_why_cuda_was_passed_over(bundle_path: Path) -> None:
+    bundle = load_bundle(bundle_path)
+    assert "onnxruntime-gpu" in open_engine(bundle).describe()["passed_over"]
+    with pytest.raises(EngineError, match="onnxruntime-gpu"):
+        open_engine(bundle, provider="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAS_CUDA, reason="needs CUDA")
+def test_cuda_agrees_with_the_processor(bundle_path: Path) -> None:
+    bundle = load_bundle(bundle_path)
+    image = np.random.default_rng(0).random((1, 48, 64, 3), np.float32)
+    results = [
+        open_engine(bundle, provider=p).run({"image": image})["mean"] for p in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-4)
+
+
+def test_a_graph_that_breaks_the_manifests_promise_is_refused(
+    tmp_path: Path, make_manifest: Callable[..., Any], mean_graph: bytes
+) -> None:
+    promised = [TensorSpec(name="image", shape=("batch", "height", "width", 4), dtype="float32")]
+    bundle = write_bundle(tmp_path / "b", make_manifest(inputs=promised), {"fp32.onnx": mean_graph})
+    with pytest.raises(EngineError, match="promises image"):
+        open_engine(bundle)
+
+
+def test_a_graph_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
+    for graph in (b"no graph", tmp_path / "missing.onnx"):
+        with pytest.raises(EngineError, match="cannot be loaded") as caught:
+            OnnxEngine.from_file(graph)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_graph_in_memory_tells_its_shapes(mean_graph: bytes) -> None:
+    engine = OnnxEngine.from_file(mean_graph, threads=1)
+    assert engine.inputs == [
+        TensorSpec(name="image", shape=("batch", "height", "width", 3), dtype="float32")
+    ]
+    assert engine.describe()["threads"] == "1"

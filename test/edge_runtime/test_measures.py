@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_runtime.complaints import Complaints
+from edge_runtime.latency import LatencyWindow, Stopwatch
+from edge_runtime.tally import Tally
+
+
+def test_percentiles_are_of_the_last_frames_only() -> None:
+    window = LatencyWindow(100)
+    for ms in [1e9] * 50 + list(range(1, 101)):
+        window.add({"engine": ms})
+    percentiles = window.percentiles()["engine"]
+    assert percentiles == pytest.approx({"p50": 50.5, "p95": 95.05, "p99": 99.01, "max": 100.0})
+    assert LatencyWindow(3).percentiles() == {}
+
+
+def test_stages_keep_their_order_add_up_and_are_dropped_when_they_fail() -> None:
+    stopwatch = Stopwatch()
+    stopwatch.add("queue", 1.5)
+    stopwatch.add("engine", 2.0)
+    stopwatch.add("queue", 1.0)
+    with pytest.raises(KeyError), stopwatch.stage("publish"):
+        raise KeyError
+    with stopwatch.stage("total"):
+        pass
+    assert list(stopwatch.stages) == ["queue", "engine", "total"]
+    assert stopwatch.stages["queue"] == 2.5
+
+
+def test_recent_counts_and_rates_look_back_five_seconds() -> None:
+    tally = Tally()
+    assert (tally.recent("x"), tally.rate("x")) == (0, 0.0)
+    for second in range(20):
+        tally.add("x", 30 if second < 10 else 10)
+        tally.tick(float(second))
+    assert tally.total("x") == 400
+    assert tally.rate("x") == pytest.approx(10.0)
+    tally.add("rejected: step")
+    assert tally.with_prefix("rejected: ") == {"step": 1}
+
+
+def test_each_kind_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    complaints = Complaints()
+    assert complaints.due("step", "wrong step") == "wrong step"
+    assert complaints.due("data", "no data") == "no data"
+    assert complaints.due("step", "wrong step") is None
+    assert complaints.due("step", "wrong step") is None
+    now[0] += 5.1
+    assert complaints.due("step", "wrong") == "wrong (2 more since the last warning)"
+    assert complaints.due("data", "no data") == "no data"
