@@ -1,0 +1,1 @@
+"""Procedural worlds that make training data and demo recordings."""

@@ -1,0 +1,133 @@
+"""Labelled images of an arm on disk: rendered once, in parallel, and grown in place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from edge_runtime.files import whole_directory
+from edge_worlds.arm.model import Arm, read_description
+from edge_worlds.arm.scene import SceneSampler, photo_paths
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SHARD = 250
+_WORLD = 2
+"""Raised whenever a change of this package changes the pictures: old sets are then made anew."""
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """What determines every image of a set but their number.
+
+    Image k depends on these and k alone. `description` is the arm's YAML file, `size` the side
+    of the square images in pixels, `backgrounds` a folder of photographs or None.
+    """
+
+    description: Path
+    size: int
+    seed: int
+    backgrounds: Path | None = None
+
+    def digest(self) -> str:
+        """Identify the set: 16 hex digits over the content of all that goes into it."""
+        model = read_description(self.description).model
+        content = {
+            "world": _WORLD,
+            "description": self.description.read_text(),
+            "model": _contents(model.parent),
+            "size": self.size,
+            "seed": self.seed,
+            "backgrounds": [
+                [path.name, path.stat().st_size] for path in photo_paths(self.backgrounds)
+            ]
+            if self.backgrounds
+            else [],
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _contents(folder: Path) -> list[tuple[str, str]]:
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".yaml")
+    return [(p.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in files]
+
+
+class ImageSet:
+    """The first `count` images of a source.
+
+    Attributes:
+        keypoints: (count, 8, 2) float32 pixels u v, also where something hides them.
+        in_image: (count, 8) bool.
+        hidden: (count, 8) bool, behind an occluder.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        """Open the set's shards; the images stay on disk until they are asked for."""
+        shards = sorted(folder.glob("[0-9]*"))[: -(-count // _SHARD)]
+        self._images = [np.load(shard / "bgr.npy", mmap_mode="r") for shard in shards]
+        labels = [np.load(shard / "labels.npz") for shard in shards]
+        self.keypoints = np.concatenate([part["keypoints"] for part in labels])[:count]
+        self.in_image = np.concatenate([part["in_image"] for part in labels])[:count]
+        self.hidden = np.concatenate([part["hidden"] for part in labels])[:count]
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.keypoints)
+
+    def bgr(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, (size, size, 3) uint8 BGR, read-only."""
+        image: NDArray[np.uint8] = self._images[index // _SHARD][index % _SHARD]
+        return image
+
+
+def cache_directory() -> Path:
+    """Where rendered sets are kept: $XDG_CACHE_HOME/compressed_grasp, else under ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "compressed_grasp"
+
+
+def image_set(source: ImageSource, count: int, cache: Path | None = None) -> ImageSet:
+    """The set's first `count` images, rendering those that the cache lacks.
+
+    Rendering shows its progress, uses joblib's current backend (local processes, or a cluster
+    inside `joblib.parallel_config`), and goes on where it was cut off.
+
+    Raises:
+        SettingError: The arm or the backgrounds cannot be used.
+    """
+    folder = (cache or cache_directory()) / "arm" / source.digest()
+    missing = [k for k in range(-(-count // _SHARD)) if not (folder / f"{k:05d}").is_dir()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = (joblib.delayed(_render_shard)(source, folder / f"{k:05d}", k) for k in missing)
+        parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
+        bar = tqdm(total=len(missing) * _SHARD, desc="rendering", unit="image", dynamic_ncols=True)
+        with bar:
+            for _ in parallel(jobs):
+                bar.update(_SHARD)
+    return ImageSet(folder, count)
+
+
+def _render_shard(source: ImageSource, target: Path, shard: int) -> None:
+    sampler = SceneSampler(Arm(source.description), (source.size, source.size), source.backgrounds)
+    samples = [
+        sampler.sample(np.random.default_rng((source.seed, shard * _SHARD + k)))
+        for k in range(_SHARD)
+    ]
+    with whole_directory(target) as folder:
+        np.save(folder / "bgr.npy", np.stack([sample.bgr for sample in samples]))
+        np.savez(
+            folder / "labels.npz",
+            keypoints=np.stack([sample.keypoints for sample in samples]),
+            in_image=np.stack([sample.in_image for sample in samples]),
+            hidden=np.stack([sample.hidden for sample in samples]),
+        )

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("mujoco", reason="mujoco comes with the extra [train]")
+
+from edge_runtime.errors import SettingError
+from edge_worlds.arm.dataset import ImageSource, image_set
+from edge_worlds.arm.model import DESK_ARM, Arm, read_description
+from edge_worlds.arm.scene import LabelledImage, SceneSampler
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PANDA = """
+name: panda
+model: {urdf}
+keypoints:
+  - {{name: base, frame: panda_link0}}
+  - {{name: shoulder, frame: panda_link2}}
+  - {{name: upper_arm, frame: panda_link3}}
+  - {{name: elbow, frame: panda_link4}}
+  - {{name: forearm, frame: panda_link5}}
+  - {{name: wrist, frame: panda_link6}}
+  - {{name: flange, frame: panda_link7}}
+  - {{name: hand, frame: panda_hand}}
+reference_link: [base, shoulder]
+"""
+
+
+def draw(arm: Arm, seed: int, **options: object) -> LabelledImage:
+    return SceneSampler(arm, (256, 192), **options).sample(np.random.default_rng(seed))
+
+
+def panda(shared_data: Path, folder: Path) -> Arm:
+    path = folder / "panda.yaml"
+    path.write_text(PANDA.format(urdf=shared_data / "pose" / "panda" / "panda.urdf"))
+    return Arm(path)
+
+
+def surface_before_keypoints(image: LabelledImage) -> np.ndarray:
+    """By how many metres the first surface lies before each keypoint that nothing hides."""
+    seen = image.in_image & ~image.hidden
+    columns, rows = np.rint(image.keypoints[seen]).astype(int).T
+    return image.positions[seen, 2] - image.depth[rows, columns]
+
+
+def test_labels_lie_on_the_arm_in_the_depth_image() -> None:
+    arm = Arm()
+    before = np.concatenate([surface_before_keypoints(draw(arm, seed)) for seed in range(12)])
+    # A keypoint is inside a link: its skin is a little nearer to the camera, never far behind
+    # (the tip lies between the fingers, in the air). Other links may stand before it.
+    assert np.mean((before > -0.02) & (before < 0.08)) > 0.75
+    assert (before < 0).mean() < 0.2
+
+
+def test_the_panda_renders_through_the_same_road(shared_data: Path, tmp_path: Path) -> None:
+    arm = panda(shared_data, tmp_path)
+    before = np.concatenate([surface_before_keypoints(draw(arm, seed)) for seed in range(4)])
+    assert np.mean((before > -0.02) & (before < 0.2)) > 0.7
+
+
+def test_the_pandas_kinematics_agree_with_the_real_photos(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    import json
+
+    arm = panda(shared_data, tmp_path)
+    labels = json.loads((shared_data / "pose" / "franka" / "keypoints.json").read_text())
+    to_camera = np.array(labels["camera_T_base"])
+    frame_of = {k.frame: i for i, k in enumerate(arm.description.keypoints)}
+    for frame in labels["frames"]:
+        arm.pose(np.array([*frame["q_used"], 0.0, 0.0]))
+        local = arm.keypoints() @ to_camera[:3, :3].T + to_camera[:3, 3]
+        for point in frame["keypoints"]:
+            assert local[frame_of[point["name"]]] == pytest.approx(point["location"], abs=2e-3)
+
+
+def test_the_same_seed_gives_the_same_picture_and_another_seed_another() -> None:
+    first, again, other = draw(Arm(), 5), draw(Arm(), 5), draw(Arm(), 6)
+    assert np.array_equal(first.bgr, again.bgr)
+    assert np.array_equal(first.keypoints, again.keypoints)
+    assert not np.array_equal(first.bgr, other.bgr)
+
+
+def test_photographs_become_backdrops(tmp_path: Path) -> None:
+    magenta = np.full((100, 150, 3), (255, 0, 255), np.uint8)
+    cv2.imwrite(str(tmp_path / "wall.png"), magenta)
+    arm = Arm()
+    pictures = [draw(arm, seed, backgrounds=tmp_path).bgr.astype(int) for seed in range(8)]
+    magenta_share = [
+        ((p[..., 0] > 90) & (p[..., 1] < 60) & (p[..., 2] > 90)).mean() for p in pictures
+    ]
+    assert max(magenta_share) > 0.5
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(SettingError, match="no photograph"):
+        SceneSampler(arm, (64, 64), empty)
+
+
+def test_a_set_grows_and_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    source = ImageSource(DESK_ARM, 32, 0)
+    small = image_set(source, 3, tmp_path)
+    assert len(small) == 3
+    first = small.bgr(2).copy()
+    shard = next(tmp_path.glob("arm/*/00000"))
+    before = shard.stat().st_mtime_ns
+    grown = image_set(source, 260, tmp_path)
+    assert len(grown) == 260
+    assert shard.stat().st_mtime_ns == before
+    assert np.array_equal(grown.bgr(2), first)
+    shutil.rmtree(shard)
+    assert np.array_equal(image_set(source, 3, tmp_path).bgr(2), first)
+    assert replace(source, seed=1).digest() != source.digest()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("frame: tip", "frame: claw"), "no frame 'claw'; its frames are base, turret"),
+        (("  - {name: tip, frame: tip}\n", ""), "keypoints"),
+        (("[base, shoulder]", "[base, knee]"), "'knee' is not among"),
+        (("model: arm.xml", "model: none.xml"), "none.xml"),
+        (("name: desk_arm", "nmae: desk_arm"), "nmae"),
+    ],
+)
+def test_bad_descriptions_are_refused_in_one_line(
+    tmp_path: Path, change: tuple[str, str], says: str
+) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(DESK_ARM.read_text().replace(*change))
+    shutil.copy(read_description(DESK_ARM).model, tmp_path)
+    with pytest.raises(SettingError) as refusal:
+        Arm(path)
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
