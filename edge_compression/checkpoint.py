@@ -1,0 +1,141 @@
+"""Checkpoints: a network's description and its weights in one file, loaded without running code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from edge_runtime.errors import SettingError
+from edge_runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from edge_compression.protocol import CompressibleSkill
+
+_LISTED = 6
+
+
+def save_checkpoint(
+    path: Path, skill: CompressibleSkill, network: nn.Module, **more: object
+) -> None:
+    """Write `{"skill", "network": its description, "state": its weights}`, whole or not at all.
+
+    `more` are further entries, tensors and plain values, which loading a network passes over.
+    """
+    buffer = io.BytesIO()
+    checkpoint = {
+        **more,
+        "skill": skill.name,
+        "network": skill.network_config(network),
+        "state": network.state_dict(),
+    }
+    torch.save(checkpoint, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as plain values and tensors; a training's state file is one, too.
+
+    Raises:
+        SettingError: no such file, or what it holds is no checkpoint. Pickled code is never run.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = (
+            f"checkpoint '{path}' cannot be read ({error.strerror}): make one with "
+            "`compress train`, or correct the path in the recipe"
+        )
+        raise SettingError(message) from error
+    try:
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        message = (
+            f"checkpoint '{path}' holds more than weights, which could run code, or is no torch "
+            'file: save {"network": description, "state": network.state_dict()} with torch.save'
+        )
+        raise SettingError(message) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        message = f"checkpoint '{path}' is damaged or no torch file: copy or make it again"
+        raise SettingError(message) from error
+    if (
+        not isinstance(checkpoint, dict)
+        or not isinstance(checkpoint.get("network"), dict)
+        or not isinstance(checkpoint.get("state"), dict)
+    ):
+        message = (
+            f"checkpoint '{path}' must hold a dict with the keys 'network' (the network's "
+            "description, {} for the default) and 'state' (its state_dict)"
+        )
+        raise SettingError(message)
+    return checkpoint
+
+
+def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
+    """Build the network that the checkpoint describes and give it the weights.
+
+    Raises:
+        SettingError: no checkpoint, one of another network, or weights that are not finite.
+    """
+    checkpoint = read_checkpoint(path)
+    made_for = checkpoint.get("skill", skill.name)
+    if made_for != skill.name:
+        message = (
+            f"checkpoint '{path}' is of the skill '{made_for}', the recipe of '{skill.name}': "
+            "change one of the two"
+        )
+        raise SettingError(message)
+    try:
+        network = skill.build_network(checkpoint["network"])
+    except (TypeError, ValueError, KeyError) as error:
+        message = f"checkpoint '{path}' describes no network of '{skill.name}': {error}"
+        raise SettingError(message) from error
+    _check(path, skill, network.state_dict(), checkpoint["state"])
+    network.load_state_dict(checkpoint["state"])
+    return network.eval()
+
+
+def _check(
+    path: Path, skill: CompressibleSkill, ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> None:
+    shapes = [
+        f"{key} {tuple(theirs[key].shape)} instead of {tuple(ours[key].shape)}"
+        for key in ours
+        if key in theirs and theirs[key].shape != ours[key].shape
+    ]
+    faults = {
+        "missing": [key for key in ours if key not in theirs],
+        "unexpected": [key for key in theirs if key not in ours],
+        "mis-shaped": shapes,
+    }
+    found = [f"{fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
+    if found:
+        message = (
+            f"checkpoint '{path}' does not fit the network of '{skill.name}'; "
+            f"{'; '.join(found)}; give the checkpoint of this network, or its description"
+        )
+        raise SettingError(message)
+    wild = [
+        key
+        for key, value in theirs.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if wild:
+        message = (
+            f"checkpoint '{path}' has weights that are NaN or infinite in {_some(wild)}: "
+            "train again with a lower learning_rate"
+        )
+        raise SettingError(message)
+
+
+def _some(items: Iterable[str]) -> str:
+    listed = list(items)
+    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return ", ".join(listed[:_LISTED]) + rest

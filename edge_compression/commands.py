@@ -1,0 +1,122 @@
+"""The command `compress`: train, run, inspect, report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.command import run_command
+from edge_runtime.errors import SettingError
+from edge_runtime.share import share_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What needs torch or matplotlib is imported where it runs, so that --help comes at once.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="compress", description="Train, prune, quantise and export the network of a skill."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a skill's network from its first weights")
+    train.add_argument("skill", help="installed skill, such as pose")
+    train.add_argument(
+        "--recipe", type=Path, help="YAML file (default: the shipped config/recipes/SKILL.yaml)"
+    )
+    _add_output(train)
+    train.set_defaults(run=_train)
+
+    run = commands.add_parser("run", help="turn a checkpoint into an engine bundle and a report")
+    run.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
+    _add_output(run)
+    run.set_defaults(run=_run)
+
+    inspect = commands.add_parser("inspect", help="show what a bundle or a checkpoint holds")
+    inspect.add_argument("path", type=Path, metavar="BUNDLE|CHECKPOINT")
+    inspect.add_argument("--json", action="store_true", help="for programs")
+    inspect.set_defaults(run=_inspect)
+
+    report = commands.add_parser("report", help="make report.html again from report.json")
+    report.add_argument("folder", type=Path, metavar="DIR", help="the --output of `compress run`")
+    report.set_defaults(run=_report)
+    return run_command(parser, argv)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (default: output/NAME of the recipe)"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="train anew, whatever is in the folder"
+    )
+    parser.add_argument(
+        "--save-every",
+        type=_seconds,
+        default=60.0,
+        metavar="SECONDS",
+        help="of training that may be lost when it is cut off (default: 60)",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        message = f"{text} is no time: give 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return value
+
+
+def _train(args: argparse.Namespace) -> None:
+    from edge_compression import first_training
+    from edge_compression.console import show_table
+    from edge_compression.job import prepare
+    from edge_compression.results import rows
+
+    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{args.skill}.yaml"
+    job = prepare(recipe, args.output, args.save_every)
+    if job.skill.name != args.skill:
+        message = (
+            f"recipe '{recipe}' is for the skill '{job.skill.name}', not '{args.skill}': "
+            "give the recipe of the skill"
+        )
+        raise SettingError(message)
+    if args.restart:
+        (job.output / first_training.STATE).unlink(missing_ok=True)
+    report = first_training.train_from_scratch(job)
+    show_table(rows([report.variant], report.headline))
+
+
+def _run(args: argparse.Namespace) -> None:
+    from edge_compression import pipeline
+    from edge_compression.console import show, show_table
+    from edge_compression.job import prepare
+    from edge_compression.report import HTML_FILE
+    from edge_compression.results import rows
+
+    job = prepare(args.recipe, args.output, args.save_every)
+    if args.restart:
+        (job.output / pipeline.STATE).unlink(missing_ok=True)
+    report = pipeline.compress(job)
+    show_table(rows(report.variants, report.headline))
+    show(f"\nbundle  {job.output / pipeline.BUNDLE}\nreport  {job.output / HTML_FILE}")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from edge_compression.inspection import inspect_bundle, inspect_checkpoint
+
+    inspect = inspect_checkpoint if args.path.is_file() else inspect_bundle
+    inspect(args.path, as_json=args.json)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from edge_compression.console import show
+    from edge_compression.report import HTML_FILE, render
+    from edge_compression.results import read_report
+
+    render(read_report(args.folder), args.folder / HTML_FILE)
+    show(str(args.folder / HTML_FILE))

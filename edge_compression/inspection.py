@@ -1,0 +1,90 @@
+"""`compress inspect`: what a bundle or a checkpoint holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_compression.console import show, show_facts, show_json, show_table
+from edge_runtime.bundle import load_bundle
+from edge_runtime.files import sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge_runtime.bundle import Bundle, TensorSpec
+
+
+def inspect_bundle(path: Path, *, as_json: bool) -> None:
+    """Check the bundle's files and print its manifest."""
+    bundle = load_bundle(path)
+    if as_json:
+        show_json({"digest": bundle.digest, **bundle.manifest.model_dump(mode="json")})
+        return
+    manifest = bundle.manifest
+    show_facts(
+        {
+            "bundle": manifest.name,
+            "skill": manifest.skill,
+            "digest": bundle.digest,
+            "created": manifest.created,
+            "names": ", ".join(manifest.names),
+            **{f"input {spec.name}": _describe(spec) for spec in manifest.inputs},
+            **{f"output {spec.name}": _describe(spec) for spec in manifest.outputs},
+            **{f"setting {key}": value for key, value in manifest.settings.items()},
+            "checkpoint": manifest.source.checkpoint_sha256,
+            "recipe": manifest.source.recipe_sha256,
+            "calibration": manifest.source.calibration,
+            "host": ", ".join(manifest.host.values()),
+            "tools": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+        }
+    )
+    show("")
+    show_table(_engines(bundle))
+
+
+def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
+    """Print the description and the tensors of a checkpoint or of a training's state."""
+    from edge_compression.checkpoint import read_checkpoint
+
+    checkpoint = read_checkpoint(path)
+    tensors = [
+        {"tensor": name, "shape": str(tuple(value.shape)), "values": value.numel()}
+        for name, value in checkpoint["state"].items()
+    ]
+    facts: dict[str, Any] = {
+        "skill": checkpoint.get("skill", ""),
+        "network": checkpoint["network"],
+        "values": sum(value.numel() for value in checkpoint["state"].values()),
+        "sha256": sha256(path),
+    }
+    if "step" in checkpoint:
+        facts["steps trained"] = checkpoint["step"]
+    if as_json:
+        show_json({**facts, "tensors": tensors})
+        return
+    show_facts({"checkpoint": path, **facts})
+    show("")
+    show_table(tensors)
+
+
+def _engines(bundle: Bundle) -> list[dict[str, object]]:
+    return [
+        {
+            "engine": file,
+            "precision": engine.precision,
+            "parameters": engine.parameters,
+            "MMAC": round(engine.macs / 1e6, 2),
+            "bytes": engine.bytes,
+            **{name: round(value, 4) for name, value in engine.accuracy.items()},
+            **{f"{name} ms": round(value, 2) for name, value in engine.latency_ms.items()},
+        }
+        for file, engine in bundle.manifest.engines.items()
+    ]
+
+
+def _describe(spec: TensorSpec) -> str:
+    shape = ", ".join(str(size) for size in spec.shape)
+    details = [spec.layout, spec.colour_order]
+    if spec.scale is not None:
+        details.append(f"x {spec.scale:.6g}, less {spec.mean}, by {spec.std}")
+    return " ".join([f"{spec.dtype} ({shape})", *(detail for detail in details if detail)])

@@ -1,0 +1,109 @@
+"""What a skill supplies so that its network can be trained and compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import AfterValidator, ValidationInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+    from torch import Tensor, nn
+
+    from edge_runtime.bundle import TensorSpec
+
+Split = Literal["train", "calibration"]
+Batch = dict[str, "Tensor"]
+Arrays = dict[str, "NDArray[Any]"]
+Run = Callable[[Arrays], Arrays]
+
+
+def _from_recipe_folder(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path.expanduser()).resolve()
+
+
+RecipePath = Annotated[Path, AfterValidator(_from_recipe_folder)]
+"""A path of a recipe, relative to the recipe's file unless absolute; for a skill's `data_model`."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a bundle's engines are spoken to; it is copied into the manifest.
+
+    Attributes:
+        inputs: the network's inputs, in the order of its `forward`; a dimension that is a string
+            is dynamic in the exported graph, and the same string means the same size.
+        outputs: the network's outputs, in the order that `forward` returns them.
+        names: keypoints or classes, in the order of the output's channels.
+        settings: whatever else the skill's run time needs, as JSON values.
+    """
+
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+    names: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class CompressibleSkill(Protocol):
+    """One network of a skill, seen by compression.
+
+    `data` is always an instance of `data_model`, made from the recipe's `data` section.
+    """
+
+    @property
+    def name(self) -> str:
+        """The skill's entry-point name, which is also the recipe's `skill`."""
+
+    @property
+    def headline(self) -> str:
+        """The metric that reports quote, one key of what `evaluate` returns; higher is better."""
+
+    @property
+    def data_model(self) -> type[BaseModel]:
+        """Validates the recipe's `data` section; its paths are `RecipePath`."""
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        """Make the network that `network_config` described; `{}` is the unpruned default."""
+
+    def network_config(self, network: nn.Module) -> dict[str, Any]:
+        """Describe the network, pruned or not, as JSON values for `build_network`."""
+
+    def example_inputs(self) -> dict[str, Tensor]:
+        """Inputs of the size that the robot uses, by ONNX name, in the order of `forward`.
+
+        Graphs are traced, MACs counted and latencies measured on them.
+        """
+
+    def interface(self, data: Any) -> Interface:  # noqa: ANN401 - of the skill's own type
+        """Describe the engines' inputs and outputs."""
+
+    def unprunable(self, network: nn.Module) -> list[nn.Module]:
+        """Modules whose filters stay, such as the output layer."""
+
+    def batches(
+        self,
+        data: Any,  # noqa: ANN401 - of the skill's own type
+        split: Split,
+        batch_size: int,
+        seed: int,
+        start_step: int,
+    ) -> Iterator[Batch]:
+        """Yield the split's batches from `start_step` on.
+
+        Batch k depends on (seed, k) alone, never on the batches before it, so that a training
+        that was cut off goes on as if it had not been. It runs in a thread beside the training:
+        work in NumPy, OpenCV or torch, which let go of the interpreter. "train" never ends;
+        "calibration" may. Keys include those of `example_inputs`.
+        """
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the scalar to minimise. Under autocast the network's output may be bfloat16."""
+
+    def evaluate(self, run: Run, data: Any) -> dict[str, float]:  # noqa: ANN401 - the skill's
+        """Measure on held-out data; `run` takes and gives arrays by ONNX name."""

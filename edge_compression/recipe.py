@@ -1,0 +1,151 @@
+"""The recipe: one validated YAML file that says what is trained, pruned, tuned and quantised."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
+from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainSettings(_Section):
+    """AdamW with a one-cycle learning rate."""
+
+    steps: int = Field(gt=0, description="optimiser steps")
+    batch_size: int = Field(gt=0, description="images per step")
+    learning_rate: float = Field(gt=0, le=1, description="highest of the one-cycle schedule")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled decay")
+    clip_norm: float = Field(default=1.0, gt=0, description="longest gradient, larger is scaled")
+    seed: int = Field(default=0, ge=0, description="of the first weights and of the data stream")
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="bf16: forward pass under autocast, weights stay float32"
+    )
+
+
+class PruneSettings(_Section):
+    """Which filters go: those with the smallest L1 norm, ranked over all layers together."""
+
+    rate: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="share of `of` that the network loses, met as closely as whole filters allow"
+    )
+    of: Literal["parameters", "macs", "filters"] = "parameters"
+    criterion: Literal["l1"] = "l1"
+    multiple_of: int = Field(
+        default=1, gt=0, description="of which every layer keeps a multiple, for SIMD kernels"
+    )
+
+
+class QuantiseSettings(_Section):
+    """Static INT8 quantisation of the exported graph."""
+
+    calibration_images: int = Field(default=64, gt=0, description="of the split `calibration`")
+    method: Literal["minmax", "entropy", "percentile"] = Field(
+        default="minmax", description="how an activation's range is found from what was observed"
+    )
+    seed: int = Field(default=0, ge=0, description="of the choice of images")
+
+
+class Recipe(_Section):
+    """One recipe file. Paths are relative to it."""
+
+    skill: str = Field(description="entry-point name in the group compressed_grasp.skills")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="of the bundle")
+    checkpoint: RecipePath | None = Field(
+        default=None, description="weights that `compress run` starts from"
+    )
+    data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
+    train: TrainSettings | None = Field(default=None, description="for `compress train`")
+    prune: PruneSettings | None = Field(default=None, description="absent: nothing is pruned")
+    finetune: TrainSettings | None = Field(default=None, description="absent: no training after")
+    quantise: QuantiseSettings | None = Field(default=None, description="absent: no int8 engine")
+
+
+class LoadedRecipe:
+    """A recipe, the text that it was read from and the skill's data section.
+
+    Attributes:
+        recipe: the validated recipe.
+        source: the YAML as plain values, as written, for the manifest.
+        sha256: of the source, whatever its spacing, comments and order of keys.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, source: dict[str, Any]) -> None:
+        """Keep the parts together."""
+        self.path = path
+        self.recipe = recipe
+        self.source = source
+        canonical = json.dumps(source, sort_keys=True, default=str)
+        self.sha256 = hashlib.sha256(canonical.encode()).hexdigest()
+
+    def data(self, model: type[BaseModel]) -> BaseModel:
+        """Validate the `data` section with the skill's model.
+
+        Raises:
+            SettingError: a value is refused; the message names it.
+        """
+        return _validated(model, self.recipe.data, self.path, prefix="data.")
+
+
+def load_recipe(path: Path) -> LoadedRecipe:
+    """Read and validate a recipe.
+
+    Raises:
+        SettingError: no such file, no YAML, or a value is refused; the message names it.
+    """
+    try:
+        source = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"recipe '{path}' cannot be read ({error.strerror}): give a YAML file"
+        raise SettingError(message) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        message = f"recipe '{path}' is not YAML: {reason}"
+        raise SettingError(message) from error
+    if not isinstance(source, dict):
+        message = f"recipe '{path}' must be a mapping with the keys {_keys(Recipe)}"
+        raise SettingError(message)
+    return LoadedRecipe(path, _validated(Recipe, source, path, prefix=""), source)
+
+
+def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> _Model:
+    try:
+        return model.model_validate(values, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = prefix + ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            parent = _section(model, first["loc"][:-1])
+            message = f"recipe '{path}': unknown key '{key}'; allowed: {_keys(parent)}"
+        elif first["type"] == "missing":
+            message = f"recipe '{path}': the key '{key}' is missing"
+        else:
+            message = f"recipe '{path}': {key} = {first['input']!r} is refused: {first['msg']}"
+        raise SettingError(" ".join(message.split())) from error
+
+
+def _section(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Follow field names into nested models, through `Model | None`."""
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        for candidate in (annotation, *get_args(annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                model = candidate
+    return model
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)

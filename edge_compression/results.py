@@ -1,0 +1,157 @@
+"""What a compression found, as typed values that go to `report.json` and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge_runtime.bundle import Source  # noqa: TC001 - pydantic reads it
+from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+JSON_FILE = "report.json"
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Variant(_Result):
+    """One row of the report.
+
+    Attributes:
+        name: what was done to the network, such as "pruned int8".
+        file: of the graph, in the output folder or in the bundle.
+        parameters: weights and biases; quantised ones count as one each.
+        macs: multiply-accumulates of one run on the skill's example inputs.
+        bytes: of the graph's file.
+        accuracy: by metric, on the skill's held-out data.
+        latency_ms: by percentile, of one run on the skill's example inputs, all variants in turns.
+    """
+
+    name: str
+    file: str
+    precision: Literal["fp32", "int8"]
+    parameters: int
+    macs: int
+    bytes: int
+    accuracy: dict[str, float]
+    latency_ms: dict[str, float]
+
+
+class PrunedLayer(_Result):
+    """What pruning left of one layer.
+
+    Attributes:
+        layer: the module's name in the network.
+        before: filters (or features) of the layer.
+        after: those that are left.
+        tied_to: the layer whose filters' fate it shares, such as the other end of an additive
+            skip; empty for the first of such a group.
+    """
+
+    layer: str
+    before: int
+    after: int
+    tied_to: str
+
+
+class CompressionReport(_Result):
+    """Everything that the page shows.
+
+    Attributes:
+        variants: the first is the network as it came, the last is the smallest.
+        layers: every convolution and linear layer, in the network's order.
+        curve: (step, mean loss) of the fine-tuning.
+        tuning_seconds: that the fine-tuning took, over all its sittings.
+        export_difference: of each exported graph from torch, as a share of the output.
+        source: as in the bundle's manifest.
+        bundle_digest: sha256 of the bundle's manifest, as diagnostics show it.
+    """
+
+    schema_version: Literal[1] = 1
+    skill: str
+    name: str
+    created: str
+    headline: str
+    variants: list[Variant]
+    layers: list[PrunedLayer]
+    curve: list[tuple[int, float]]
+    tuning_seconds: float
+    export_difference: dict[str, float]
+    source: Source
+    bundle_digest: str
+    tools: dict[str, str]
+    host: dict[str, str]
+
+
+class TrainingReport(_Result):
+    """What a training made, for a model card; fields as in `CompressionReport`."""
+
+    schema_version: Literal[1] = 1
+    skill: str
+    name: str
+    created: str
+    headline: str
+    variant: Variant
+    curve: list[tuple[int, float]]
+    seconds: float
+    checkpoint_sha256: str
+    recipe: dict[str, Any]
+    recipe_sha256: str
+    tools: dict[str, str]
+    host: dict[str, str]
+
+
+def read_report(folder: Path) -> CompressionReport:
+    """Read `report.json` back.
+
+    Raises:
+        SettingError: there is none, or it is not one of `compress run`.
+    """
+    path = folder / JSON_FILE
+    try:
+        return CompressionReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        message = (
+            f"no report in '{folder}' ({error.strerror}): give the --output of a `compress run` "
+            "that has ended"
+        )
+        raise SettingError(message) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        message = (
+            f"'{path}' is no report of this version of `compress run` ({where}: {first['msg']}): "
+            "run it again"
+        )
+        raise SettingError(message) from error
+
+
+def rows(variants: Sequence[Variant], headline: str) -> list[dict[str, object]]:
+    """Return the table that a reader decides from; shares are of the first variant."""
+    first = variants[0]
+    return [
+        {
+            "variant": variant.name,
+            headline: round(variant.accuracy[headline], 4),
+            "parameters": variant.parameters,
+            "parameters lost": _lost(first.parameters, variant.parameters),
+            "MMAC": round(variant.macs / 1e6, 2),
+            "MACs lost": _lost(first.macs, variant.macs),
+            "KiB": round(variant.bytes / 1024, 1),
+            "bytes lost": _lost(first.bytes, variant.bytes),
+            "p50 ms": round(variant.latency_ms["p50"], 2),
+            "p95 ms": round(variant.latency_ms["p95"], 2),
+            "speed": f"x {first.latency_ms['p50'] / variant.latency_ms['p50']:.2f}",
+        }
+        for variant in variants
+    ]
+
+
+def _lost(before: int, after: int) -> str:
+    return f"{100 * (1 - after / before):.2f} %"

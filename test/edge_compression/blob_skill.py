@@ -1,0 +1,111 @@
+"""A real skill in miniature: find the bright blob in a noisy 16x16 image."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from edge_compression.protocol import Interface
+from edge_runtime.bundle import TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge_compression.protocol import Batch, Run, Split
+
+SIDE = 16
+
+
+class BlobData(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    noise: float = 0.3
+    calibration: int = 16
+
+
+class BlobNet(nn.Module):
+    """Two halvings of the resolution and back; `first` and `up` are tied by a sum."""
+
+    def __init__(self, first: int = 8, second: int = 12, between: int = 10) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, first, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(first)
+        self.second = nn.Conv2d(first, second, 3, padding=1)
+        self.between = nn.Conv2d(second, between, 3, padding=1)
+        self.up = nn.Conv2d(between, first, 3, padding=1)
+        self.head = nn.Conv2d(first, 1, 1)
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        fine = torch.relu(self.norm(self.first(image)))
+        coarse = torch.relu(self.second(nn.functional.max_pool2d(fine, 2)))
+        coarse = torch.relu(self.between(coarse))
+        coarse = torch.relu(self.up(nn.functional.interpolate(coarse, scale_factor=2.0)))
+        logits: torch.Tensor = self.head(fine + coarse)
+        return logits
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.logits(image).sigmoid()
+
+
+class BlobSkill:
+    name = "blob"
+    headline = "pixels"
+    data_model = BlobData
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        return BlobNet(**config)
+
+    def network_config(self, network: nn.Module) -> dict[str, Any]:
+        weights = network.state_dict()
+        return {name: len(weights[f"{name}.weight"]) for name in ("first", "second", "between")}
+
+    def example_inputs(self) -> dict[str, torch.Tensor]:
+        return {"image": torch.from_numpy(_scene(0, 1, 0.3)[0])}
+
+    def interface(self, data: BlobData) -> Interface:
+        image = TensorSpec(name="image", shape=("batch", 1, "height", "width"), dtype="float32")
+        mask = TensorSpec(name="mask", shape=("batch", 1, "height", "width"), dtype="float32")
+        return Interface([image], [mask], ["blob"], {"noise": data.noise})
+
+    def unprunable(self, network: nn.Module) -> list[nn.Module]:
+        return [network.get_submodule("head")]
+
+    def batches(
+        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        steps = count(start_step) if split == "train" else range(start_step, data.calibration)
+        for step in steps:
+            # Lets a test kill the training before it ends.
+            time.sleep(float(os.environ.get("BLOB_SECONDS_PER_STEP", "0")))
+            image, mask = _scene(seed * 100_000 + step, batch_size, data.noise)
+            yield {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+
+    def loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        logits = network.get_submodule("").logits(batch["image"])  # type: ignore[operator]
+        return nn.functional.binary_cross_entropy_with_logits(logits.float(), batch["mask"])
+
+    def evaluate(self, run: Run, data: BlobData) -> dict[str, float]:
+        image, mask = _scene(-1, 64, data.noise)
+        found = run({"image": image})["mask"] > 0.5
+        union = np.logical_or(found, mask > 0.5).sum()
+        return {
+            "pixels": float((found == (mask > 0.5)).mean()),
+            "overlap": float(np.logical_and(found, mask > 0.5).sum() / union),
+        }
+
+
+def _scene(
+    number: int, size: int, noise: float
+) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
+    rng = np.random.default_rng(number + 1)
+    centre = rng.uniform(4, SIDE - 4, (2, size, 1, 1, 1)).astype(np.float32)
+    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 9).astype(np.float32)
+    return (mask + noise * rng.standard_normal(mask.shape)).astype(np.float32), mask

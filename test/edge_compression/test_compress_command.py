@@ -1,0 +1,193 @@
+"""`compress`, from first weights to a bundle that an engine opens."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from edge_compression.checkpoint import load_checkpoint, read_checkpoint
+from edge_compression.commands import main
+from edge_compression.job import compressible_skill
+from edge_compression.recipe import load_recipe
+from edge_compression.results import read_report
+from edge_runtime.bundle import load_bundle
+from edge_runtime.engine import open_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMAND = Path(sys.executable).with_name("compress")
+
+
+def test_run_makes_a_bundle_that_is_small_and_still_right(compressed: Path) -> None:
+    manifest = load_bundle(compressed / "bundle", "blob").manifest
+    report = read_report(compressed)
+    original, pruned, quantised = report.variants
+
+    assert list(manifest.engines) == ["fp32.onnx", "cpu.onnx"]
+    assert [variant.name for variant in report.variants] == [
+        "original fp32",
+        "pruned fp32",
+        "pruned int8",
+    ]
+    assert original.accuracy["pixels"] > 0.99
+    assert pruned.accuracy["pixels"] > original.accuracy["pixels"] - 0.01
+    assert quantised.accuracy["pixels"] > original.accuracy["pixels"] - 0.01
+    assert original.parameters == 2791
+    assert 1 - pruned.parameters / original.parameters == pytest.approx(0.6, abs=0.02)
+    assert pruned.macs < original.macs
+    for variant in (pruned, quantised):
+        engine = manifest.engines[variant.file]
+        assert engine.bytes == (compressed / "bundle" / variant.file).stat().st_size
+        assert engine.accuracy == variant.accuracy
+        assert engine.latency_ms["p50"] > 0
+
+
+def test_the_manifest_names_what_it_was_made_from(compressed: Path, trained: Path) -> None:
+    manifest = load_bundle(compressed / "bundle").manifest
+    recipe = load_recipe(trained / "recipe.yaml")
+
+    assert manifest.source.recipe == recipe.source
+    assert manifest.source.recipe_sha256 == recipe.sha256
+    assert manifest.names == ["blob"]
+    assert manifest.settings == {"noise": 0.3}
+    assert manifest.inputs[0].shape == ("batch", 1, "height", "width")
+    assert {"torch", "torch-pruning", "onnxruntime"} <= set(manifest.tools)
+    assert {"name", "cpu"} <= set(manifest.host)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_engines_take_other_sizes_and_agree_with_the_pruned_checkpoint(
+    compressed: Path, precision: str
+) -> None:
+    engine = open_engine(load_bundle(compressed / "bundle"), "cpu", precision=precision)
+    network = load_checkpoint(compressed / "pruned.pt", compressible_skill("blob"))
+    image = np.random.default_rng(0).normal(0.3, 0.3, (3, 1, 24, 40)).astype(np.float32)
+
+    found = engine.run({"image": image})["mask"]
+
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)).numpy()
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < (1e-4 if precision == "fp32" else 0.25)
+    assert np.abs(found - expected).mean() < (1e-5 if precision == "fp32" else 0.02)
+
+
+def test_report_is_rendered_again_as_one_file(compressed: Path) -> None:
+    page = compressed / "report.html"
+    before = page.read_text()
+    page.unlink()
+
+    assert main(["report", str(compressed)]) == 0
+
+    assert page.read_text().count("<svg") == before.count("<svg") > 0
+    assert "pruned int8" in page.read_text()
+    assert 'src="http' not in page.read_text()
+
+
+def test_inspect_shows_bundles_checkpoints_and_states(
+    compressed: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(compressed / "bundle")]) == 0
+    assert "cpu.onnx" in capsys.readouterr().out
+    assert main(["inspect", "--json", str(compressed / "bundle")]) == 0
+    digest = load_bundle(compressed / "bundle").digest
+    assert (
+        json.loads(capsys.readouterr().out)["digest"]
+        == digest
+        == read_report(compressed).bundle_digest
+    )
+    assert main(["inspect", "--json", str(trained / "training" / "train_state.pt")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["steps trained"] == 200
+    assert {"tensor": "head.bias", "shape": "(1,)", "values": 1} in shown["tensors"]
+
+
+def test_run_again_trains_nothing_again_and_gives_the_same_networks(
+    trained: Path, compressed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "again"
+    shutil.copytree(compressed, output)
+    started = (output / "finetune_state.pt").stat().st_mtime_ns
+
+    assert main(["run", str(trained / "recipe.yaml"), "--output", str(output)]) == 0
+
+    assert (output / "finetune_state.pt").stat().st_mtime_ns == started
+    for file in ("fp32.onnx", "cpu.onnx"):
+        first, again = (folder / "bundle" / file for folder in (compressed, output))
+        assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(
+    trained: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "training"
+    state = output / "train_state.pt"
+    command = [str(COMMAND), "train", "blob", "--recipe", str(trained / "recipe.yaml")]
+    command += ["--output", str(output), "--save-every", "0"]
+    environment = {**os.environ, "BLOB_SECONDS_PER_STEP": "0.02"}
+    for _ in range(2):
+        resumed_at = read_checkpoint(state)["step"] if state.exists() else 0
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+            deadline = time.monotonic() + 60
+            while process.poll() is None and time.monotonic() < deadline:
+                if state.exists() and read_checkpoint(state)["step"] >= resumed_at + 20:
+                    break
+                time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+    assert 40 <= read_checkpoint(state)["step"] < 200
+
+    assert main(command[1:]) == 0
+
+    ours = read_checkpoint(output / "trained.pt")["state"]
+    theirs = read_checkpoint(trained / "training" / "trained.pt")["state"]
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_state_of_another_training_is_not_gone_on_from(
+    trained: Path,
+    tmp_path: Path,
+    write_recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "training"
+    shutil.copytree(trained / "training", output)
+    settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01, "seed": 3}
+    command = ["train", "blob", "--recipe", str(write_recipe(tmp_path, train=settings))]
+    command += ["--output", str(output)]
+
+    assert main(command) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "other settings" in line
+    assert "--restart" in line
+    assert main([*command, "--restart"]) == 0
+    assert read_checkpoint(output / "train_state.pt")["step"] == 3
+
+
+def test_a_recipe_may_only_quantise(
+    trained: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    recipe = write_recipe(
+        tmp_path, checkpoint=str(trained / "training" / "trained.pt"), prune=None, finetune=None
+    )
+
+    assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
+
+    assert [variant.name for variant in read_report(tmp_path / "out").variants] == ["fp32", "int8"]
+    assert not (tmp_path / "out" / "pruned.pt").exists()
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from edge_compression import commands; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,125 @@
+"""Exported and quantised graphs: what is in them, and that they compute the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edge_compression.export import check_against_torch, export
+from edge_compression.protocol import Interface
+from edge_compression.quantisation import quantise
+from edge_compression.recipe import QuantiseSettings
+from edge_runtime.bundle import TensorSpec
+from edge_runtime.errors import EngineError
+from edge_runtime.onnx_engine import OnnxEngine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INTERFACE = Interface(
+    [TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")],
+    [TensorSpec(name="maps", shape=("batch", 2, "map_height", "map_width"), dtype="float32")],
+)
+
+
+class Pooled(nn.Module):
+    """A shallow convolution, then a deep one, each with its Relu and pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shallow = nn.Conv2d(3, 16, 3, padding=1)
+        self.deep = nn.Conv2d(16, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, 2, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.max_pool2d(torch.relu(self.shallow(image)), 2)
+        x = nn.functional.max_pool2d(torch.relu(self.deep(x)), 2)
+        result: torch.Tensor = self.head(x).sigmoid()
+        return result
+
+
+class FixedSize(Pooled):
+    """Its forward has a size that tracing takes for a constant."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        size = [int(side) for side in image.shape[2:]]
+        small = super().forward(image)
+        return nn.functional.interpolate(small, size=[size[0] // 4 * 4, 32])
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return Pooled().eval()
+
+
+@pytest.fixture(scope="module")
+def graph(network: nn.Module) -> bytes:
+    return export(network, {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
+
+
+def _images(count: int) -> list[dict[str, NDArray[Any]]]:
+    rng = np.random.default_rng(1)
+    return [{"image": rng.random((1, 3, 32, 48), dtype=np.float32)} for _ in range(count)]
+
+
+def test_the_graph_is_the_network_at_every_size(network: nn.Module, graph: bytes) -> None:
+    inputs = {"image": torch.rand(1, 3, 32, 48)}
+
+    assert check_against_torch(graph, network, inputs, INTERFACE) < 1e-5
+    assert OnnxEngine.from_file(graph).inputs[0].shape == ("batch", 3, "height", "width")
+
+
+def test_the_graph_says_nothing_of_the_machine_that_made_it(graph: bytes) -> None:
+    assert __file__.encode() not in graph
+    assert not any(node.doc_string for node in onnx.load_from_string(graph).graph.node)
+
+
+def test_a_size_that_was_frozen_is_refused() -> None:
+    network = FixedSize().eval()
+    inputs = {"image": torch.rand(1, 3, 32, 32)}
+    graph = export(network, inputs, INTERFACE)
+
+    # The network itself is asked for another width than the one that is written into it.
+    network.forward = Pooled.forward.__get__(network)  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="not dynamic"):
+        check_against_torch(graph, network, inputs, INTERFACE)
+
+
+def test_another_network_is_told_apart(graph: bytes) -> None:
+    torch.manual_seed(1)
+    with pytest.raises(EngineError, match="differs from torch"):
+        check_against_torch(graph, Pooled().eval(), {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
+
+
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+def test_quantised_graphs_stay_close(graph: bytes, method: str) -> None:
+    quantised = quantise(graph, _images(6), QuantiseSettings.model_validate({"method": method}))
+
+    image = _images(1)[0]
+    found = OnnxEngine.from_file(quantised).run(image)["maps"]
+    assert np.abs(found - OnnxEngine.from_file(graph).run(image)["maps"]).max() < 0.02
+
+
+def test_weights_are_signed_per_channel_and_activations_unsigned(graph: bytes) -> None:
+    model = onnx.load_from_string(quantise(graph, _images(2), QuantiseSettings())).graph
+    constants = {item.name: item for item in model.initializer}
+    producers = {node.output[0]: node for node in model.node}
+    convolutions = {node.name: node for node in model.node if node.op_type == "Conv"}
+
+    shallow, deep, _ = (convolutions[f"/{name}/Conv"] for name in ("shallow", "deep", "head"))
+    assert shallow.input[0] == "image"
+    weight = producers[deep.input[1]]
+    assert weight.op_type == "DequantizeLinear"
+    assert constants[weight.input[0]].data_type == onnx.TensorProto.INT8
+    assert list(constants[weight.input[1]].dims) == [16]
+    activation = producers[deep.input[0]]
+    assert constants[activation.input[2]].data_type == onnx.TensorProto.UINT8
+    assert list(constants[activation.input[1]].dims) == []
+    sigmoid = next(node for node in model.node if node.op_type == "Sigmoid")
+    assert sigmoid.output[0] == model.output[0].name == "maps"
