@@ -1,0 +1,1 @@
+"""Recordings in, the installed node driven over DDS, accuracy and latency out."""

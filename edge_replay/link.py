@@ -1,0 +1,217 @@
+"""The DDS side of a replay: feeds the node's inputs and collects what it publishes."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from edge_replay.cdr import restamped, stamp_of
+from edge_replay.domain import large_messages
+from edge_replay.node_process import NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from edge_replay.bags import Frame, Recording
+    from edge_replay.node_process import NodeProcess
+    from edge_replay.protocol import ReplayableSkill
+    from edge_replay.topics import Topic
+
+_POLL = 0.05
+_DIAGNOSTICS_PERIOD = 1.0
+# Both ends report a match before each of them has told the other: give the handshake its time.
+_SETTLING = 0.5
+_GIVEN_UP = 1.0
+_RESTING_AS = "the node is {}"
+_RESTING = frozenset(_RESTING_AS.format(state) for state in ("unconfigured", "inactive"))
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message of the node: which topic, when (perf_counter_ns), and its bytes."""
+
+    topic: str
+    time: int
+    message: bytes
+
+
+class Link:
+    """Publishers to the node's inputs, subscriptions to its outputs; a context manager."""
+
+    def __init__(self, skill: ReplayableSkill, recording: Recording, domain: int) -> None:
+        """Join the domain. Messages received before the node is ready are kept too."""
+        self._skill = skill
+        self.latency_topic = f"/{skill.node_name}/latency"
+        self.received: list[Received] = []
+        self._diagnostics: list[Received] = []
+        self._context = rclpy.Context()
+        # No arguments: rclpy would read those of this command, and take some for remappings.
+        # No handlers: Ctrl-C stays with Python, which then ends the node in an orderly way.
+        with large_messages():
+            rclpy.init(
+                args=[],
+                context=self._context,
+                domain_id=domain,
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+            self._node = rclpy.create_node(
+                "replay", context=self._context, start_parameter_services=False
+            )
+        profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._publishers = {
+            role: self._node.create_publisher(*_endpoint(role, topic), profile)
+            for role, topic in recording.topics.items()
+        }
+        self._required = [item.topic for item in skill.inputs if item.required]
+        types = {topic: _message_type(name) for topic, name in skill.outputs.items()}
+        self._types: dict[str, Any] = {**types, self.latency_topic: DiagnosticArray}
+        for topic, type_ in self._types.items():
+            self._subscribe(topic, type_, self.received)
+        self._subscribe("/diagnostics", DiagnosticArray, self._diagnostics)
+        self._state: Any = self._node.create_client(GetState, f"/{skill.node_name}/get_state")
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to receive."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def wait_ready(self, node: NodeProcess, patience: float) -> None:
+        """Wait until the node is active and listens to every input that the recording feeds.
+
+        Raises:
+            NodeError: it died, refused to configure, or was not ready after `patience` seconds.
+        """
+        end = time.monotonic() + patience
+        errors_since: float | None = None
+        while (lacks := self._missing()) is not None:
+            node.check()
+            now = time.monotonic()
+            if errors_since is None and node.errors():
+                errors_since = now
+            # An error may be followed by another attempt; a node that still rests has given up.
+            if errors_since and now > errors_since + _GIVEN_UP and lacks in _RESTING:
+                end = now
+            if now >= end:
+                message = f"{lacks}: {node.last_message()} (all its output: {node.log})"
+                raise NodeError(message)
+            time.sleep(_POLL)
+        time.sleep(_SETTLING)
+        node.check()
+
+    def publish(self, frame: Frame, shift: int, roles: Iterable[str] | None = None) -> None:
+        """Publish a frame's messages, their stamps moved by `shift` ns.
+
+        Args:
+            frame: what to publish.
+            shift: added to every stamp.
+            roles: only these inputs; None for all of them.
+        """
+        for role, message in frame.messages:
+            if roles is None or role in roles:
+                moved = restamped(message, stamp_of(message) + shift) if shift else message
+                self._publishers[role].publish(moved)
+
+    def take(self) -> list[Received]:
+        """Return what the node published since the last call."""
+        taken = self.received[:]
+        del self.received[: len(taken)]
+        return taken
+
+    def decode(self, received: Received) -> Any:  # noqa: ANN401 (any message type)
+        """Return the message as an rclpy object."""
+        return deserialize_message(received.message, self._types[received.topic])
+
+    def diagnostics(self) -> dict[str, str]:
+        """Wait for the node's next diagnostics, for at most a few periods.
+
+        Returns:
+            The values of all its statuses together; empty where the node sends none.
+        """
+        del self._diagnostics[:]
+        end = time.monotonic() + 3 * _DIAGNOSTICS_PERIOD
+        values: dict[str, str] = {}
+        while not values and time.monotonic() < end:
+            time.sleep(_POLL)
+            for received in self._diagnostics[:]:
+                message = deserialize_message(received.message, DiagnosticArray)
+                for status in message.status:
+                    if status.name.startswith(f"{self._skill.node_name}:"):
+                        values.update({value.key: value.value for value in status.values})
+        return values
+
+    def _subscribe(self, topic: str, type_: Any, into: list[Received]) -> None:  # noqa: ANN401
+        def keep(message: bytes) -> None:
+            into.append(Received(topic, time.perf_counter_ns(), message))
+
+        # Bytes, not objects: decoding here would delay the time that is taken for the next one.
+        profile = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        self._node.create_subscription(type_, topic, keep, profile, raw=True)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _missing(self) -> str | None:
+        """Say what the node still lacks to be ready."""
+        if not self._state.service_is_ready():
+            return f"the node /{self._skill.node_name} has not appeared"
+        future = self._state.call_async(GetState.Request())
+        end = time.monotonic() + 1.0
+        while not future.done() and time.monotonic() < end:
+            time.sleep(_POLL / 5)
+        response = future.result() if future.done() else None
+        if response is None:
+            return "the node does not answer get_state"
+        if response.current_state.id != State.PRIMARY_STATE_ACTIVE:
+            return _RESTING_AS.format(response.current_state.label or "in transition")
+        listened = {r: p.get_subscription_count() > 0 for r, p in self._publishers.items()}
+        deaf = [role for role in self._required if not listened[role]]
+        if deaf:
+            return f"the node does not listen to {', '.join(deaf)}"
+        silent = [t for t in self._skill.outputs if not self._node.count_publishers(t)]
+        return f"the node does not publish {', '.join(silent)}" if silent else None
+
+
+def _endpoint(role: str, topic: Topic) -> tuple[Any, str]:
+    if topic.kind == "camera_info":
+        return CameraInfo, f"/{role}"
+    # As image_transport names it: the compressed form of a topic stands below it.
+    return (CompressedImage, f"/{role}/compressed") if topic.compressed else (Image, f"/{role}")
+
+
+def _message_type(name: str) -> Any:  # noqa: ANN401
+    package, kind, type_ = name.split("/")
+    return getattr(importlib.import_module(f"{package}.{kind}"), type_)

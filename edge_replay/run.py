@@ -1,0 +1,251 @@
+"""`replay run`: play a recording into the real node and say how it did."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge_replay.bags import Recording
+from edge_replay.domain import private_domain
+from edge_replay.link import Link
+from edge_replay.metrics import answers_by_frame, count, latency_percentiles
+from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
+from edge_replay.playback import ALLOWED_DROPS, Player, hold
+from edge_replay.report import example_pictures, write_page
+from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
+from edge_runtime.errors import SettingError
+from edge_runtime.files import write_whole
+from edge_runtime.host import describe_host, tool_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge_replay.playback import Pass
+    from edge_replay.protocol import ReplayableSkill
+    from edge_replay.results import Playback, Trial, Usage
+
+LABELS = "labels.json"
+NODE_LOG = "node.log"
+
+_READY_SECONDS = 60.0
+_PEAK_SECONDS = 5.0
+_LATE_SHARE = 0.05
+_COUNTED = frozenset(
+    {"state", "topic", "rate", "age", "received", "dropped", "lost", "rejected"}
+    | {"processed", "failed", "resident memory"}
+)
+_TIMED = (" p50", " p95", " p99", " max")
+_TOOLS = ("compressed_grasp", "rclpy", "rosbags", "onnxruntime", "opencv-python-headless", "numpy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the command.
+
+    Attributes:
+        folder: what the bag was made of for this run alone; reports name it instead.
+        rate: Hz, or "bag" for the recording's own pace, or "max" to search the highest.
+        seconds: play the recording over and over for so long; None plays it once ("max": 5 s).
+        topics: input topic -> topic of the bag, where the type alone does not tell.
+        parameters: of the node, name -> value as written for `-p name:=value`.
+        labels: None takes labels.json of the bag directory, if there is one.
+    """
+
+    bag: Path
+    output: Path
+    folder: Path | None = None
+    rate: float | Literal["bag", "max"] = "bag"
+    seconds: float | None = None
+    bundle: Path | None = None
+    labels: Path | None = None
+    topics: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def served(self) -> Path | None:
+        """The bundle that the node is told to serve."""
+        given = self.parameters.get("bundle")
+        return Path(given) if given else self.bundle
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the node process, once it is gone, leaves behind."""
+
+    played: Pass
+    answers: list[tuple[int, dict[str, Any]]]
+    playback: Playback
+    latency: dict[str, dict[str, float]]
+    usage: Usage
+    search: list[Trial]
+    identity: dict[str, str]
+    exit_code: int
+
+
+def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
+    """Drive the installed node with a recording; write report.json, report.html and node.log.
+
+    Raises:
+        SettingError: an option, the recording or the labels named by `settings` do not fit.
+        NodeError: the node did not start, configure or live.
+    """
+    program = find_executable(skill.executable)
+    recording = Recording(settings.bag, skill.inputs, settings.topics)
+    labels = _labels(settings)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    with private_domain() as domain:
+        measured = _measure(skill, settings, program, recording, domain)
+    score, complaint = None, None
+    if labels is not None:
+        try:
+            score = skill.score(measured.answers, labels, settings.served)
+        except SettingError as error:
+            complaint = error
+    report = RunReport(
+        skill=skill.name,
+        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
+        settings=_shown(settings, labels),
+        recording=RecordingFacts(
+            path=str(settings.folder or settings.bag),
+            sha256=recording.digest,
+            topics={role: str(topic) for role, topic in recording.topics.items()},
+            images=recording.images,
+            seconds=recording.seconds,
+        ),
+        node={"program": str(program), **measured.identity},
+        playback=measured.playback,
+        latency_ms=measured.latency,
+        usage=measured.usage,
+        search=tuple(measured.search),
+        score=score,
+        notes=(
+            *recording.notes,
+            *_remarks(measured),
+            *([f"not scored: {complaint}"] if complaint else []),
+        ),
+        host=describe_host(),
+        tools=tool_versions(*_TOOLS),
+    )
+    write_whole(settings.output / REPORT, report.model_dump_json(indent=1) + "\n")
+    pictures = example_pictures(skill, recording, dict(measured.answers))
+    write_page(settings.output / PAGE, report, pictures)
+    if complaint is not None and settings.labels is not None:
+        # Asked for by name: the report stands, but the command has not done what it was told.
+        raise complaint
+    return report
+
+
+def _measure(
+    skill: ReplayableSkill, settings: Settings, program: Path, recording: Recording, domain: int
+) -> _Measured:
+    search: list[Trial] = []
+    with (
+        Link(skill, recording, domain) as link,
+        NodeProcess(
+            program, _node_arguments(settings, recording), settings.output / NODE_LOG
+        ) as node,
+    ):
+        link.wait_ready(node, _READY_SECONDS)
+        player = Player(link, node)
+        player.announce(next(recording.frames()), recording.camera_infos)
+        again = settings.rate == "max" or settings.seconds is not None
+        held = hold(recording.frames()) if again else []
+        rate = None if settings.rate == "bag" else settings.rate
+        if rate == "max":
+            rate, search = player.highest_rate(held)
+        before = link.diagnostics()
+        with UsageMeter(node.pid) as meter:
+            if again:
+                played = player.repeatedly(held, rate, settings.seconds or _PEAK_SECONDS)
+            else:
+                played = player.once(recording.frames(), rate, recording.images)
+            node.check()
+            usage = meter.usage()
+        after = link.diagnostics()
+        node.check()
+        code = node.end()
+        playback = count(played, str(settings.rate), before, after)
+        return _Measured(
+            played,
+            answers_by_frame(played, link),
+            playback,
+            latency_percentiles(played, link),
+            usage,
+            search,
+            _identity(after),
+            code,
+        )
+
+
+def _identity(diagnostics: Mapping[str, str]) -> dict[str, str]:
+    """Keep what the node says it is; what it counted and timed is measured here, per pass."""
+    return {
+        key: value
+        for key, value in diagnostics.items()
+        if key not in _COUNTED and not key.startswith("rejected:") and not key.endswith(_TIMED)
+    }
+
+
+def _node_arguments(settings: Settings, recording: Recording) -> list[str]:
+    values = {"image_transport": "compressed" if recording.compressed else "raw"}
+    if settings.bundle is not None:
+        values["bundle"] = str(settings.bundle.absolute())
+    values.update(settings.parameters)
+    parameters = [word for k, v in values.items() for word in ("-p", f"{k}:={v}")]
+    return ["--ros-args", *parameters]
+
+
+def _labels(settings: Settings) -> Path | None:
+    if settings.labels is not None:
+        if not settings.labels.is_file():
+            message = f"--labels {settings.labels} does not exist: give the labels' JSON file"
+            raise SettingError(message)
+        return settings.labels
+    inside = settings.bag / LABELS
+    return inside if inside.is_file() else None
+
+
+def _shown(settings: Settings, labels: Path | None) -> dict[str, str]:
+    source = "bag" if settings.folder is None else "folder"
+    shown = {source: str(settings.folder or settings.bag), "rate": str(settings.rate)}
+    if settings.seconds is not None:
+        shown["seconds"] = f"{settings.seconds:g}"
+    if settings.bundle is not None:
+        shown["bundle"] = str(settings.bundle)
+    if labels is not None and (settings.folder is None or labels == settings.labels):
+        shown["labels"] = str(labels)
+    shown.update({f"topic {role}": name for role, name in settings.topics.items()})
+    shown.update({f"param {name}": value for name, value in settings.parameters.items()})
+    return shown
+
+
+def _remarks(measured: _Measured) -> list[str]:
+    notes: list[str] = []
+    counts, played = measured.playback, measured.played
+    if counts.received is None:
+        notes.append(
+            "the node sent no input diagnostics: frames lost in transport and frames dropped in "
+            "the node cannot be told apart"
+        )
+    if counts.late > _LATE_SHARE * counts.published:
+        notes.append(
+            f"{counts.late} of {counts.published} frames went out late: this machine was too busy "
+            "to keep the rate, so latencies and drops are partly its own"
+        )
+    if measured.search and played.dropped >= ALLOWED_DROPS:
+        notes.append(
+            f"the rate found by the search lost {played.dropped:.0%} of the frames in the measured "
+            "pass: other load on this machine changed meanwhile, or short trials flattered it"
+        )
+    stamps = [sent.stamp for sent in played.sent]
+    if repeated := sum(later <= earlier for earlier, later in itertools.pairwise(stamps)):
+        notes.append(
+            f"{repeated} of {len(stamps)} images carry a stamp that is not after the one before: "
+            "nodes refuse such frames"
+        )
+    if measured.exit_code:
+        notes.append(f"the node ended with exit code {measured.exit_code}; see {NODE_LOG}")
+    return notes

@@ -1,0 +1,65 @@
+"""The node of the spot skill, on the real node base, with a real (very small) engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from geometry_msgs.msg import PointStamped
+
+from edge_runtime.frame import Frame, ImageInput
+from edge_runtime.node import SkillNode
+from edge_runtime.parameters import Setting
+from edge_runtime.run_node import run_node
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.engine import Engine
+    from edge_runtime.latency import Stopwatch
+
+
+class SpotNode(SkillNode[tuple[float, float]]):
+    """Finds the brightest spot."""
+
+    node_name: ClassVar[str] = "spot"
+    skill: ClassVar[str] = "spot"
+    inputs: ClassVar[tuple[ImageInput, ...]] = (
+        ImageInput("image", "colour", camera_info="camera_info"),
+    )
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("delay_ms", 0.0, "time that a frame takes at least", 0.0, 1000.0),
+        Setting("die_after", 0, "end the process in this frame; 0 never", 0, 1000),
+    )
+
+    def load(self, bundle: Bundle, engine: Engine) -> None:
+        del bundle
+        self._run = engine.run
+        self._count = 0
+        self._centre = self.create_output(PointStamped, "~/centre")
+
+    def unload(self) -> None:
+        """Keep nothing but the engine."""
+
+    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float]:
+        self._count += 1
+        if self._count == self.parameters["die_after"]:
+            self.get_logger().fatal("the spot has burnt through")
+            os._exit(3)
+        bgr = frame.images["image"]
+        with stopwatch.stage("engine"):
+            self._run({"pixels": bgr[None, :1, :1].astype(np.float32)})
+            time.sleep(self.parameters["delay_ms"] / 1e3)
+        rows, columns = np.nonzero(bgr[:, :, 1] == bgr[:, :, 1].max())
+        return float(columns.mean()), float(rows.mean())
+
+    def publish(self, frame: Frame, result: tuple[float, float]) -> None:
+        message = PointStamped(header=frame.header)
+        message.point.x, message.point.y = result
+        self._centre.publish(message)
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(SpotNode))

@@ -1,0 +1,69 @@
+"""A skill small enough for tests: the centre of the brightest spot of an image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from edge_replay.protocol import Answers, Curve, FolderLabels, Input, Score
+from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TOPIC = "/spot/centre"
+
+
+class SpotSkill:
+    name = "spot"
+    executable = "spot_node"
+    node_name = "spot"
+    inputs = (
+        Input("image", "colour"),
+        Input("camera_info", "camera_info", required=False),
+    )
+    outputs: Mapping[str, str] = {TOPIC: "geometry_msgs/msg/PointStamped"}
+
+    def score(
+        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
+    ) -> Score:
+        assert bundle is not None
+        content = json.loads(labels.read_text())
+        if "frames" not in content:
+            message = f"{labels} has no spots: give a labels.json of this skill"
+            raise SettingError(message)
+        frames = {frame["stamp"]: frame["spot"] for frame in content["frames"]}
+        errors = [
+            float(np.hypot(a[TOPIC].point.x - frames[s][0], a[TOPIC].point.y - frames[s][1]))
+            for s, a in results
+            if s in frames
+        ]
+        thresholds = (0.0, 1.0, 2.0, 5.0, 10.0)
+        shares = tuple(float(np.mean([e <= t for e in errors])) for t in thresholds)
+        return Score(
+            metrics={"mean error [px]": float(np.mean(errors)), "within 2 px": shares[2]},
+            headline="within 2 px",
+            labelled=len(frames),
+            answered=len(errors),
+            curves=(Curve(name="spot", x_label="px", y_label="share", x=thresholds, y=shares),),
+        )
+
+    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
+        point = answers[TOPIC].point
+        picture: NDArray[Any] = bgr.copy()
+        cv2.circle(picture, (round(point.x), round(point.y)), 9, (0, 0, 255), 2)
+        return picture
+
+    def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
+        file = folder / "spots.json"
+        if not file.is_file():
+            return FolderLabels(labels=None, camera_matrix=None)
+        spots = json.loads(file.read_text())
+        frames = [{"stamp": stamps[name], "spot": xy} for name, xy in spots.items()]
+        return FolderLabels({"frames": frames}, (300.0, 0.0, 80.0, 0.0, 300.0, 60.0, 0.0, 0.0, 1.0))

@@ -1,0 +1,199 @@
+"""`replay run` with the real node process over real DDS, on the small spot skill."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Suite
+
+REPLAY = Path(sys.executable).parent / "replay"
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def bag(suite: Suite, folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "bag"
+    suite.replay("convert", folder, path, "--skill", "spot", "--rate", 20)
+    return path
+
+
+def _report(output: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((output / "report.json").read_text())
+    return report
+
+
+def test_every_frame_is_answered_timed_and_scored(suite: Suite, bag: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    said = suite.replay(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", output,
+        "--param", "delay_ms:=10.0",
+    )  # fmt: skip
+    report = _report(output)
+    played = report["playback"]
+    assert (played["published"], played["received"], played["answered"]) == (5, 5, 5)
+    assert (played["lost"], played["dropped"], played["rejected"], played["failed"]) == (0, 0, 0, 0)
+    assert played["published_hz"] == pytest.approx(20, rel=0.3)
+    assert report["score"]["metrics"]["mean error [px]"] < 0.5
+    latency = report["latency_ms"]
+    assert list(latency) == [
+        "end to end", "outside node", "queue", "decode", "engine", "publish", "total"
+    ]  # fmt: skip
+    for row in latency.values():
+        assert 0 <= row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
+    assert 10 <= latency["engine"]["p50"] <= latency["total"]["p50"] < latency["end to end"]["p50"]
+    manifest = (suite.bundle / "manifest.json").read_bytes()
+    assert report["node"]["bundle hash"] == hashlib.sha256(manifest).hexdigest()
+    assert report["usage"]["rss_max_mib"] > 20
+    page = (output / "report.html").read_text()
+    assert page.count("<img ") == 5
+    assert "<svg" in page
+    assert not re.search(r"(src|href)=.(?!data:|#)", page)
+    assert "within 2 px" in said
+    assert "serving" in (output / "node.log").read_text()
+
+
+def test_frames_that_a_busy_node_drops_are_told_from_those_lost(
+    suite: Suite, bag: Path, tmp_path: Path
+) -> None:
+    suite.replay(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", tmp_path,
+        "--rate", 50, "--seconds", 2, "--param", "delay_ms:=100.0",
+    )  # fmt: skip
+    played = _report(tmp_path)["playback"]
+    assert played["published"] == 100
+    assert played["dropped"] > 50
+    assert played["lost"] + played["dropped"] + played["answered"] == 100
+    assert played["answered"] < 30
+
+
+def test_the_highest_rate_is_what_the_node_can_answer(
+    suite: Suite, bag: Path, tmp_path: Path
+) -> None:
+    said = suite.replay(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", tmp_path,
+        "--rate", "max", "--seconds", 2, "--param", "delay_ms:=50.0",
+    )  # fmt: skip
+    report = _report(tmp_path)
+    # The worker is busy for 50 ms per frame: 20 Hz less what the machine takes.
+    assert 10 < report["playback"]["published_hz"] < 21
+    assert any(trial["dropped"] >= 0.05 for trial in report["search"])
+    assert any(trial["dropped"] < 0.05 for trial in report["search"])
+    # Every repetition moved the stamps on: none went back, none was refused.
+    assert report["playback"]["rejected"] == 0
+    assert report["score"]["metrics"]["within 2 px"] == 1.0
+    again = suite.replay("show", tmp_path)
+    assert again.strip() in said
+    page = tmp_path / "both.html"
+    table = suite.replay("compare", tmp_path, tmp_path, "--output", page)
+    assert table.splitlines()[0].split() == ["recording", "bag", "bag"]
+    assert "2 replays compared" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--param", "die_after:=2"], "the node ended with 3: the spot has burnt through"),
+        (
+            ["--param", "colour:=red"],
+            "the node is unconfigured: configure failed: .*unknown parameter 'colour'",
+        ),
+        (["--bundle", "/nowhere"], "the node is unconfigured: configure failed: .*/nowhere"),
+    ],
+)
+def test_a_node_that_fails_ends_the_replay_with_its_last_message(
+    suite: Suite, bag: Path, tmp_path: Path, words: list[str], line: str
+) -> None:
+    output = tmp_path / "out"
+    said = suite.replay(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", output,
+        *words, code=1,
+    )  # fmt: skip
+    assert len(said.splitlines()) == 1, said
+    assert re.search(line, said), said
+    assert str(output / "node.log") in said
+    assert not (output / "report.json").exists()
+
+
+def test_a_folder_plays_and_labels_that_do_not_fit_are_refused_after_the_report(
+    suite: Suite, folder: Path, tmp_path: Path
+) -> None:
+    labels, output = tmp_path / "other.json", tmp_path / "out"
+    labels.write_text("{}")
+    said = suite.replay(
+        "run", "--skill", "spot", "--folder", folder, "--bundle", suite.bundle,
+        "--output", output, "--labels", labels, code=1,
+    )  # fmt: skip
+    assert "other.json has no spots" in said
+    report = _report(output)
+    assert report["recording"]["path"] == str(folder)
+    assert report["playback"]["answered"] == 5
+    assert report["score"] is None
+    assert "not scored" in report["notes"][-1]
+
+
+def test_raw_images_arrive_although_the_input_is_best_effort(suite: Suite, tmp_path: Path) -> None:
+    """With Fast DDS as it comes, more than half of images of this size were lost."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.eye(720, 1280, dtype=np.uint8)[..., None] * 255)
+    output = tmp_path / "out"
+    suite.replay(
+        "run", "--skill", "spot", "--folder", folder, "--bundle", suite.bundle,
+        "--output", output, "--rate", 10, "--seconds", 5,
+    )  # fmt: skip
+    played = _report(output)["playback"]
+    assert played["published"] == 50
+    assert played["lost"] <= 5
+
+
+def test_an_interrupted_replay_ends_its_node(suite: Suite, bag: Path, tmp_path: Path) -> None:
+    words = ["run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle]
+    words += ["--output", tmp_path, "--seconds", 60]
+    command = [str(REPLAY), *map(str, words)]
+    with subprocess.Popen(command, env=suite.environment, stderr=subprocess.PIPE) as replay:
+        deadline = time.monotonic() + 30
+        while "serving" not in _text(tmp_path / "node.log"):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        (node,) = psutil.Process(replay.pid).children()
+        replay.send_signal(signal.SIGTERM)
+        _, error = replay.communicate(timeout=30)
+    assert replay.returncode == 130
+    assert error.decode().splitlines()[-1] == "replay: interrupted"
+    assert not psutil.pid_exists(node.pid)
+
+
+def test_the_recording_of_another_camera_system_plays(
+    suite: Suite, shared_data: Path, tmp_path: Path
+) -> None:
+    """Both forms of it: ROS 1 and ROS 2, one CompressedImage of 1280x720 after 28 camera infos."""
+    for name in ("fiducial_board_611", "fiducial_board_611.bag"):
+        output = tmp_path / name
+        suite.replay(
+            "run", "--skill", "spot", "--bag", shared_data / "bags" / name,
+            "--bundle", suite.bundle, "--output", output,
+        )  # fmt: skip
+        report = _report(output)
+        assert report["playback"]["answered"] == 1
+        assert report["playback"]["rejected"] == 0
+        assert report["score"] is None
+        assert (output / "report.html").read_text().count("<img ") == 1
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
