@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge_runtime.bundle import Source  # noqa: TC001 - pydantic reads it
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, first_problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,10 +123,8 @@ def read_report(folder: Path) -> CompressionReport:
         )
         raise SettingError(message) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "content"
         message = (
-            f"'{path}' is no report of this version of `compress run` ({where}: {first['msg']}): "
+            f"'{path}' is no report of this version of `compress run` ({first_problem(error)}): "
             "run it again"
         )
         raise SettingError(message) from error

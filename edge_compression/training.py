@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
@@ -33,6 +34,10 @@ _FIRST_RATE = 0.04  # of the highest
 _LAST_RATE = 0.001
 _CURVE_POINTS = 200
 _PREFETCHED = 4
+
+# glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_NEVER = 2**31 - 1
 _LOG_INTERVAL = 30.0  # seconds
 
 
@@ -70,6 +75,7 @@ def train(
     """
     # Moments of filters at rest decay into denormal numbers, which the CPU handles slowly.
     torch.set_flush_denormal(True)
+    _keep_freed_memory()
     identity = _identity(network, data, settings)
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
@@ -129,6 +135,18 @@ def _progress(steps: int, start: int) -> tqdm[NoReturn]:
     # A file that the output goes to gets a line now and then, a terminal a moving bar.
     interval = 0.2 if sys.stderr.isatty() else _LOG_INTERVAL
     return tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, mininterval=interval)
+
+
+def _keep_freed_memory() -> None:
+    """Reuse the memory of one step's activations for the next instead of returning it.
+
+    With glibc's defaults every step takes large blocks from the system anew, and the page faults
+    cost a sixth of the time. Other C libraries have no such switch and are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, _NEVER)
 
 
 def _step(

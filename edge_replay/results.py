@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge_replay.protocol import Score  # noqa: TC001 (pydantic reads the annotation)
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, first_problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,10 +133,8 @@ def load_report(path: Path) -> RunReport:
     try:
         return RunReport.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         message = (
-            f"{file} is not a report of this version of `replay run` ({where}: {first['msg']}): "
+            f"{file} is not a report of this version of `replay run` ({first_problem(error)}): "
             "run it again"
         )
         raise SettingError(message) from error

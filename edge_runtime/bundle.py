@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_runtime.errors import BundleError
+from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.files import sha256, whole_directory, write_whole
 
 if TYPE_CHECKING:
@@ -171,9 +171,7 @@ def _parse(path: Path, text: bytes) -> Manifest:
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        msg = f"bundle {path}: {MANIFEST}: {where}: {first['msg']}: rebuild the bundle"
+        msg = f"bundle {path}: {MANIFEST}: {first_problem(error)}: rebuild the bundle"
         raise BundleError(msg) from error
     _check_names(path, manifest)
     return manifest

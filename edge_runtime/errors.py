@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SuiteError(Exception):
@@ -36,6 +40,13 @@ class MessageError(SuiteError):
 
 class SettingError(SuiteError):
     """A value chosen by the user (recipe, parameter, option) is not allowed."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return "key.of.the.value: what is wrong" of a refused document; unknown keys come first."""
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in problems[0]["loc"])
+    return f"{where}: {problems[0]['msg']}" if where else problems[0]["msg"]
 
 
 def one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, first_problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,10 +93,8 @@ def read_description(path: Path) -> ArmDescription:
     try:
         description = ArmDescription.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
         message = (
-            f"arm description '{path}': {where}: {first['msg']}; allowed: "
+            f"arm description '{path}': {first_problem(error)}; allowed: "
             "name, model, 8 keypoints {name, frame, offset}, reference_link, skeleton"
         )
         raise SettingError(message) from None

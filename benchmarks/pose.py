@@ -1,0 +1,133 @@
+"""Figures of the arm-pose skill: every engine in the real node, one after the other in one run.
+
+    compress run config/recipes/pose.yaml --output output/pose
+    python benchmarks/pose.py output/pose
+
+Takes the bundle of that `compress run`, makes one of the unpruned network beside it, films the own
+arm (640x480), and replays the film into `pose_node`: at 30 Hz for a minute, then at the highest
+rate. Prints Markdown tables and writes `pose.json` beside the bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from edge_compression.results import read_report
+from edge_replay.results import load_report
+
+if TYPE_CHECKING:
+    from edge_replay.results import RunReport
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = REPOSITORY / "config" / "recipes" / "pose.yaml"
+ESTIMATOR = ("preprocess", "engine", "clustering")
+
+
+def command(*words: object) -> None:
+    """Run one of our commands and show its progress."""
+    program, *rest = (str(word) for word in words)
+    subprocess.run([str(Path(sys.executable).with_name(program)), *rest], check=True)
+
+
+def unpruned_bundle(folder: Path) -> Path:
+    """Export and quantise the shipped weights as they are."""
+    recipe = yaml.safe_load(RECIPE.read_text())
+    recipe = {key: recipe[key] for key in ("skill", "data", "quantise")} | {
+        "name": "unpruned",
+        "checkpoint": str((RECIPE.parent / recipe["checkpoint"]).resolve()),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    command("compress", "run", path, "--output", folder)
+    return folder / "bundle"
+
+
+def film(folder: Path) -> Path:
+    """Film the own arm and make a labelled bag of it."""
+    bag = folder / "bag"
+    if not bag.is_dir():
+        module = "edge_worlds.arm.recording"
+        command("python", "-m", module, folder / "film", "--frames", 120, "--seed", 3)
+        command("replay", "convert", folder / "film", bag, "--skill", "pose", "--rate", 30)
+    return bag
+
+
+def replay(bag: Path, bundle: Path, precision: str, output: Path, *options: object) -> RunReport:
+    """Drive the node and return the report."""
+    chosen = ("--bundle", bundle, "--param", f"precision:={precision}", "--output", output)
+    command("replay", "run", "--skill", "pose", "--bag", bag, *chosen, *options)
+    return load_report(output)
+
+
+def row(steady: RunReport, peak: RunReport) -> dict[str, float]:
+    """Pick the figures that the README quotes."""
+    p50 = {stage: times["p50"] for stage, times in steady.latency_ms.items()}
+    callback = p50["total"] - p50["queue"]
+    return {
+        "callback p50 [ms]": callback,
+        "callbacks a second": 1000 / callback,
+        "engine p50 [ms]": p50["engine"],
+        "estimator p50 [ms]": sum(p50[stage] for stage in ESTIMATOR),
+        "node overhead p50 [ms]": p50["total"] - sum(p50[stage] for stage in ESTIMATOR),
+        "end to end p50 [ms]": p50["end to end"],
+        "end to end p99 [ms]": steady.latency_ms["end to end"]["p99"],
+        "frames at 30 Hz": steady.playback.published,
+        "unanswered": steady.playback.published - steady.playback.answered,
+        "memory growth [MiB]": steady.usage.rss_last_mib - steady.usage.rss_first_mib,
+        "highest rate [Hz]": peak.playback.answered_hz,
+    }
+
+
+def markdown(rows: dict[str, dict[str, float]]) -> str:
+    """Lay out one column for each variant."""
+    figures = list(next(iter(rows.values())))
+    lines = ["| | " + " | ".join(rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    lines += [
+        f"| {figure} | " + " | ".join(f"{columns[figure]:.4g}" for columns in rows.values()) + " |"
+        for figure in figures
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run it all."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="--output of `compress run pose.yaml`")
+    parser.add_argument("--seconds", type=float, default=60.0, help="at 30 Hz, for each engine")
+    args = parser.parse_args()
+    work = args.folder / "benchmark"
+    bundles = {"unpruned": unpruned_bundle(work / "unpruned"), "pruned": args.folder / "bundle"}
+    bag = film(work)
+    nodes = {}
+    for name, bundle in bundles.items():
+        for precision in ("fp32", "int8"):
+            output = work / f"{name}_{precision}"
+            steady = replay(
+                bag, bundle, precision, output / "30_hz", "--rate", 30, "--seconds", args.seconds
+            )
+            peak = replay(bag, bundle, precision, output / "peak", "--rate", "max")
+            nodes[f"{name} {precision}"] = row(steady, peak)
+    networks = {
+        variant.name: {
+            "parameters": variant.parameters,
+            "MACs [M]": variant.macs / 1e6,
+            "bytes": variant.bytes,
+            **variant.accuracy,
+        }
+        for folder in (work / "unpruned", args.folder)
+        for variant in read_report(folder).variants
+    }
+    (args.folder / "pose.json").write_text(json.dumps({"node": nodes, "networks": networks}))
+    print(markdown(networks), "", markdown(nodes), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Image array in, keypoints out: the pose skill of a robot without ROS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_runtime.errors import BundleError, first_problem
+from edge_runtime.latency import Stopwatch
+from pose_fcn.expansion_clustering import expansion_clustering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from edge_runtime.bundle import Bundle
+
+    Run = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+
+STRIDE = 32
+
+
+class PoseSettings(BaseModel):
+    """What a pose bundle's manifest says beyond its tensors.
+
+    `long_side`: pixels of the longer side of the network's input. `links` and `reference_link`:
+    pairs of keypoint indices.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    long_side: int = Field(gt=0, multiple_of=STRIDE)
+    seed_threshold: float = Field(gt=0, lt=1)
+    grow_threshold: float = Field(gt=0, lt=1)
+    links: tuple[tuple[int, int], ...]
+    reference_link: tuple[int, int]
+
+
+class Keypoints(NamedTuple):
+    """Keypoints of one picture, in the order of the bundle's names.
+
+    Attributes:
+        positions: (8, 2) float32 u v in pixels of the given picture, centres of pixels at
+            integers; NaN where not found.
+        scores: (8,) float32 in 0..1.
+        found: (8,) bool.
+        maps: (9, h, w) float32, the network's output; the last one is the skeleton.
+    """
+
+    positions: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    found: NDArray[np.bool_]
+    maps: NDArray[np.float32]
+
+
+class PoseEstimator:
+    """Finds an arm's keypoints in pictures of any size."""
+
+    def __init__(self, run: Run, settings: PoseSettings, names: Sequence[str]) -> None:
+        """`run` maps {"image": (1, 3, h, w) float32 RGB in 0..1} to {"maps": (1, 9, h/2, w/2)}."""
+        self._run = run
+        self._canvas = np.zeros((0, 0, 3), np.uint8)
+        self.settings = settings
+        self.names = tuple(names)
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, run: Run) -> PoseEstimator:
+        """Serve a bundle with the engine `run` that was opened for it.
+
+        Raises:
+            BundleError: The manifest's settings are not those of a pose network.
+        """
+        try:
+            settings = PoseSettings.model_validate(bundle.manifest.settings)
+        except ValidationError as error:
+            message = f"bundle '{bundle.path}': settings.{first_problem(error)}; build it again"
+            raise BundleError(message) from None
+        return cls(run, settings, bundle.manifest.names)
+
+    def estimate(self, bgr: NDArray[np.uint8], stopwatch: Stopwatch | None = None) -> Keypoints:
+        """Find the keypoints in a (h, w, 3) uint8 BGR picture.
+
+        `stopwatch` gets the stages "preprocess", "engine" and "clustering".
+        """
+        clock = stopwatch or Stopwatch()
+        with clock.stage("preprocess"):
+            scale, image = self._network_input(bgr)
+        with clock.stage("engine"):
+            maps = self._run({"image": image})["maps"][0]
+        with clock.stage("clustering"):
+            clusters = expansion_clustering(
+                maps[: len(self.names)],
+                self.settings.seed_threshold,
+                self.settings.grow_threshold,
+            )
+            # Pixel k of a map that has half the size covers the pixels 2k and 2k + 1.
+            positions = ((clusters.positions + 0.5) * 2 / scale - 0.5).astype(np.float32)
+        return Keypoints(positions, clusters.scores, clusters.found, maps)
+
+    def _network_input(self, bgr: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Scale to `long_side`, pad with black at the right and the bottom to the stride."""
+        rows, columns = bgr.shape[:2]
+        ratio = self.settings.long_side / max(rows, columns)
+        height, width = max(1, round(rows * ratio)), max(1, round(columns * ratio))
+        padded = (-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE)
+        if self._canvas.shape[:2] != padded:
+            self._canvas = np.zeros((*padded, 3), np.uint8)
+        self._canvas[height:] = 0
+        self._canvas[:, width:] = 0
+        shrink = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+        # Straight into the canvas: OpenCV fills a destination of the right size and type.
+        cv2.resize(bgr, (width, height), dst=self._canvas[:height, :width], interpolation=shrink)
+        image = cv2.dnn.blobFromImage(self._canvas, 1 / 255, swapRB=True)
+        scale = np.array([width / columns, height / rows], np.float32)
+        return scale, image

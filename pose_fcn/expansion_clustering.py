@@ -1,0 +1,91 @@
+"""Expansion clustering: from a keypoint's map to its coordinates (after arXiv 2205.13272)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Clusters(NamedTuple):
+    """The best cluster of every map.
+
+    Attributes:
+        positions: (k, 2) float32, x y in pixels of the map, centres of pixels at integers; NaN
+            where nothing was found.
+        scores: (k,) float32, the cluster's highest value; where nothing was found the map's
+            highest finite value, or 0.
+        found: (k,) bool.
+    """
+
+    positions: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    found: NDArray[np.bool_]
+
+
+def expansion_clustering(
+    maps: NDArray[np.float32], seed_threshold: float = 0.5, grow_threshold: float = 0.2
+) -> Clusters:
+    """Locate one keypoint in every map.
+
+    A cluster grows from its seeds, the pixels of at least `seed_threshold`, over all 8-connected
+    neighbours of at least `grow_threshold`. A map may have several clusters; the one with the
+    largest sum of values wins (of equals, the first in reading order), so a broad response beats
+    a lone spike. The keypoint is the centre of the winner's pixels, weighted by their values.
+
+    Non-finite pixels count as 0. A blob cut by the border gives the centre of the part inside.
+    An empty map, or one without a seed, gives "not found".
+
+    Args:
+        maps: (k, height, width), values usually in 0..1.
+        seed_threshold: least value of a seed.
+        grow_threshold: least value of any pixel of a cluster, at most `seed_threshold`, above 0.
+
+    Raises:
+        ValueError: `maps` has another number of dimensions, or the thresholds are out of order.
+    """
+    if maps.ndim != 3:  # noqa: PLR2004
+        message = f"maps have shape {maps.shape}; expected (keypoints, height, width)"
+        raise ValueError(message)
+    if not 0 < grow_threshold <= seed_threshold:
+        message = f"thresholds: 0 < grow ({grow_threshold}) <= seed ({seed_threshold}) expected"
+        raise ValueError(message)
+    count, height, width = maps.shape
+    values: NDArray[np.float32] = maps.astype(np.float32, copy=False)
+    if not np.isfinite(values).all():
+        values = np.where(np.isfinite(values), values, np.float32(0))
+    # All maps in one tall picture, a blank row after each: one labelling serves them all.
+    tall = np.zeros((count, height + 1, width), np.uint8)
+    np.greater_equal(values, grow_threshold, out=tall[:, :height].view(bool))
+    _, labels = cv2.connectedComponents(tall.reshape(-1, width), connectivity=8)
+    tops = values.reshape(count, -1).max(axis=1, initial=0.0)
+    positions = np.full((count, 2), np.nan, np.float32)
+    found = np.zeros(count, bool)
+
+    owner, y, x = np.nonzero(tall)
+    if owner.size == 0:
+        return Clusters(positions, tops, found)
+    cluster = labels.reshape(count, height + 1, width)[owner, y, x].astype(np.intp) - 1
+    value = values[owner, y, x].astype(np.float64)
+    mass = np.bincount(cluster, value)
+    peak = np.zeros(mass.size, np.float32)
+    np.maximum.at(peak, cluster, values[owner, y, x])
+    keypoint = np.zeros(mass.size, np.intp)
+    keypoint[cluster] = owner
+
+    seeded = np.flatnonzero(peak >= seed_threshold)
+    # The heaviest last, of equals the first in reading order last: it is the one that stays.
+    order = seeded[np.lexsort((-seeded, mass[seeded]))]
+    winner = np.full(count, -1)
+    winner[keypoint[order]] = order
+    found = winner >= 0
+    best = winner[found]
+    centres = np.stack([np.bincount(cluster, value * x), np.bincount(cluster, value * y)], axis=1)
+    positions[found] = (centres[best] / mass[best, None]).astype(np.float32)
+    scores = tops
+    scores[found] = peak[best]
+    return Clusters(positions, scores, found)

@@ -1,0 +1,100 @@
+"""The `arm_pose` node: camera images in, keypoints of a robot arm out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from edge_runtime.errors import MessageError
+from edge_runtime.frame import ImageInput
+from edge_runtime.images import to_image_message
+from edge_runtime.node import SkillNode
+from edge_runtime.run_node import run_node
+from pose_fcn.estimator import PoseEstimator
+from pose_fcn.lifting import lift_keypoints
+from pose_fcn.messages import keypoint_cloud, skeleton_markers
+from pose_fcn.overlay import draw_keypoints
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.engine import Engine
+    from edge_runtime.frame import Frame
+    from edge_runtime.latency import Stopwatch
+    from pose_fcn.estimator import Keypoints
+
+
+class ArmPose(NamedTuple):
+    """Keypoints in the picture and, with depth, in space: (8, 3) metres, optical frame."""
+
+    keypoints: Keypoints
+    points: NDArray[np.float32]
+
+
+class ArmPoseNode(SkillNode[ArmPose]):
+    """Finds the keypoints of a robot arm in every camera image."""
+
+    node_name = "arm_pose"
+    skill = "pose"
+    inputs = (
+        ImageInput("image", "colour", camera_info="camera_info"),
+        ImageInput("depth", "depth", required=False),
+    )
+
+    def load(self, bundle: Bundle, engine: Engine) -> None:
+        """Open the outputs and make the estimator."""
+        self._estimator = PoseEstimator.from_bundle(bundle, engine.run)
+        self._cloud = self.create_output(PointCloud2, "/arm_pose/keypoints")
+        self._markers = self.create_output(MarkerArray, "/arm_pose/markers")
+        self._overlay = self.create_output(Image, "/arm_pose/overlay", depth=1)
+
+    def unload(self) -> None:
+        """Let go of the engine."""
+        self.__dict__.pop("_estimator", None)
+
+    def process(self, frame: Frame, stopwatch: Stopwatch) -> ArmPose:
+        """Estimate, and place the keypoints in space where there is calibrated depth."""
+        keypoints = self._estimator.estimate(frame.images["image"], stopwatch)
+        with stopwatch.stage("lifting"):
+            points = _in_space(frame, keypoints.positions)
+        return ArmPose(keypoints, points)
+
+    def publish(self, frame: Frame, result: ArmPose) -> None:
+        """Publish the keypoints; markers and overlay only for those who listen."""
+        self._cloud.publish(keypoint_cloud(result.keypoints, result.points, frame.header))
+        links = self._estimator.settings.links
+        if self._markers.get_subscription_count():
+            names = self._estimator.names
+            self._markers.publish(skeleton_markers(result.points, links, names, frame.header))
+        if self._overlay.get_subscription_count():
+            picture = draw_keypoints(frame.images["image"], result.keypoints.positions, links)
+            self._overlay.publish(to_image_message(picture, frame.header))
+
+
+def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    depth, info = frame.images.get("depth"), frame.camera_info.get("image")
+    if depth is None or info is None:
+        return np.full((len(positions), 3), np.nan, np.float32)
+    rows, columns = frame.images["image"].shape[:2]
+    if depth.shape != (rows, columns):
+        message = (
+            f"input 'depth': {depth.shape[1]}x{depth.shape[0]}, but the image is {columns}x{rows}: "
+            "publish depth that is registered to the colour image"
+        )
+        raise MessageError(message, "depth size")
+    matrix = np.array(info.k, float).reshape(3, 3)
+    return lift_keypoints(positions, depth, matrix, np.array(info.d), info.distortion_model)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the executable `pose_node`."""
+    return run_node(ArmPoseNode, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

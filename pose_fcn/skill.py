@@ -1,0 +1,261 @@
+"""What compression and replay need to know of the pose skill."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_compression.protocol import Interface, RecipePath
+from edge_replay.protocol import Curve, FolderLabels, Input, Score
+from edge_runtime.bundle import TensorSpec, load_bundle
+from edge_runtime.share import shipped_bundle
+from pose_fcn.accuracy import HEADLINE, accuracy_curve, pose_accuracy
+from pose_fcn.estimator import PoseEstimator, PoseSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from edge_compression.protocol import Batch, Run, Split
+    from edge_replay.protocol import Answers
+    from edge_worlds.arm.dataset import ImageSet
+    from edge_worlds.arm.model import ArmDescription
+    from pose_fcn.network import FCNPose
+
+KEYPOINTS_TOPIC = "/arm_pose/keypoints"
+
+_HELD_OUT_SEED = 1_000_003
+_CAMERA_INPUT = (1, 3, 192, 256)  # a 640x480 camera at long_side 256
+_THRESHOLDS = {"seed_threshold": 0.5, "grow_threshold": 0.2}
+_POSITIVE_WEIGHT = 4.0
+
+
+class PoseData(BaseModel):
+    """The recipe's `data` section: rendered images of an arm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    arm: RecipePath | None = Field(
+        default=None, description="YAML of the arm; left out: the arm that ships"
+    )
+    backgrounds: RecipePath | None = Field(
+        default=None, description="folder of photographs; left out: procedural backdrops"
+    )
+    images: int = Field(gt=0, description="rendered for training and calibration")
+    held_out: int = Field(gt=0, description="rendered for judging, from another seed")
+    size: int = Field(default=256, ge=128, multiple_of=32, description="side in pixels")
+    seed: int = Field(default=1, ge=0)
+
+
+class PoseSkill:
+    """FCN-Pose for `compress` and `replay`."""
+
+    name = "pose"
+    headline = HEADLINE
+    data_model = PoseData
+
+    executable = "pose_node"
+    node_name = "arm_pose"
+    inputs = (
+        Input("image", "colour"),
+        Input("camera_info", "camera_info", required=False),
+        Input("depth", "depth", required=False),
+    )
+    outputs: Mapping[str, str] = {KEYPOINTS_TOPIC: "sensor_msgs/msg/PointCloud2"}
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        """`config`: {"widths": five channel counts}, or {} for the published ones."""
+        from pose_fcn.network import FCNPose
+
+        return FCNPose(**config)
+
+    def network_config(self, network: nn.Module) -> dict[str, Any]:
+        """Read the widths off the layers, which pruning may have narrowed."""
+        return {"widths": [layer.out_channels for layer in _fcn(network).encoder]}
+
+    def example_inputs(self) -> dict[str, Tensor]:
+        """An image as a 640x480 camera gives it."""
+        import torch
+
+        return {"image": torch.rand(_CAMERA_INPUT, generator=torch.Generator().manual_seed(0))}
+
+    def interface(self, data: PoseData) -> Interface:
+        """Describe the engines for the arm of `data`."""
+        arm = _description(data)
+        reference = (arm.names.index(arm.reference_link[0]), arm.names.index(arm.reference_link[1]))
+        settings = PoseSettings(
+            long_side=data.size, links=arm.links, reference_link=reference, **_THRESHOLDS
+        )
+        image = TensorSpec(
+            name="image",
+            shape=("batch", 3, "height", "width"),
+            dtype="float32",
+            layout="NCHW",
+            colour_order="RGB",
+            scale=1 / 255,
+            mean=(0.0, 0.0, 0.0),
+            std=(1.0, 1.0, 1.0),
+        )
+        maps = TensorSpec(
+            name="maps",
+            shape=("batch", len(arm.names) + 1, "map_height", "map_width"),
+            dtype="float32",
+            layout="NCHW",
+        )
+        return Interface([image], [maps], arm.names, settings.model_dump(mode="json"))
+
+    def unprunable(self, network: nn.Module) -> list[nn.Module]:
+        """The output layer: its filters are the keypoints."""
+        return [_fcn(network).head]
+
+    def batches(
+        self, data: PoseData, split: Split, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        """Augmented views with target maps to train on, plain images to calibrate on."""
+        images = _images(data, "train")
+        if split == "calibration":
+            yield from _plain_batches(images, batch_size, seed, start_step)
+        else:
+            yield from _view_batches(images, _description(data), batch_size, seed, start_step)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Cross-entropy of every pixel with its target, over the number of keypoint pixels.
+
+        Pixels near a keypoint weigh more, as nearly all others are background.
+        """
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        target = batch["maps"]
+        weight = 1 + _POSITIVE_WEIGHT * target
+        total = binary_cross_entropy_with_logits(
+            _fcn(network).logits(batch["image"]).float(), target, weight, reduction="sum"
+        )
+        return total / target.sum().clamp(min=1.0)
+
+    def evaluate(self, run: Run, data: PoseData) -> dict[str, float]:
+        """Estimate the held-out images and compare with their labels; see `pose_accuracy`."""
+        images = _images(data, "held_out")
+        interface = self.interface(data)
+        settings = PoseSettings.model_validate(dict(interface.settings))
+        estimator = PoseEstimator(run, settings, interface.names)
+        predicted = np.stack(
+            [estimator.estimate(images.bgr(k)).positions for k in range(len(images))]
+        )
+        first, second = settings.reference_link
+        lengths = np.linalg.norm(images.keypoints[:, first] - images.keypoints[:, second], axis=1)
+        labels = np.where(images.in_image[..., None], images.keypoints, np.nan)
+        return pose_accuracy(predicted, labels, lengths)
+
+    def score(
+        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
+    ) -> Score:
+        """Compare keypoint clouds with a recording's `labels.json`, by the names of keypoints."""
+        from pose_fcn.labels import read_labels
+        from pose_fcn.messages import cloud_pixels
+
+        known = read_labels(labels)
+        served = load_bundle(bundle or shipped_bundle(self.name), self.name)
+        columns = known.columns(served.manifest.names)
+        frames = {frame.stamp: frame for frame in known.frames}
+        scored = [(frames[stamp], answers) for stamp, answers in results if stamp in frames]
+        if not scored:
+            return Score(metrics={}, headline=HEADLINE, labelled=len(frames), answered=0)
+        predicted = np.stack(
+            [cloud_pixels(answers[KEYPOINTS_TOPIC], columns) for _, answers in scored]
+        )
+        truth = np.stack([frame.array() for frame, _ in scored])
+        lengths = np.array([frame.reference_length or np.nan for frame, _ in scored], float)
+        thresholds, shares = accuracy_curve(predicted, truth)
+        curve = Curve(
+            name="all keypoints",
+            x_label="threshold [px]",
+            y_label="share of keypoints",
+            x=tuple(thresholds.tolist()),
+            y=tuple(shares.tolist()),
+        )
+        return Score(
+            metrics=pose_accuracy(predicted, truth, lengths),
+            headline=HEADLINE,
+            labelled=len(frames),
+            answered=len({frame.stamp for frame, _ in scored}),
+            curves=(curve,),
+        )
+
+    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
+        """Draw the keypoints of one answer."""
+        from pose_fcn.messages import cloud_pixels
+        from pose_fcn.overlay import draw_keypoints
+
+        return draw_keypoints(bgr, cloud_pixels(answers[KEYPOINTS_TOPIC]))
+
+    def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
+        """Read `keypoints.json` beside the images; see `pose_fcn.labels`."""
+        from pose_fcn.labels import folder_labels
+
+        return folder_labels(folder, stamps)
+
+
+def _fcn(network: nn.Module) -> FCNPose:
+    return cast("FCNPose", network)
+
+
+def _description(data: PoseData) -> ArmDescription:
+    from edge_worlds.arm.model import DESK_ARM, read_description
+
+    return read_description(data.arm or DESK_ARM)
+
+
+@lru_cache(maxsize=2)
+def _images(data: PoseData, split: Literal["train", "held_out"]) -> ImageSet:
+    from edge_worlds.arm.dataset import ImageSource, image_set
+    from edge_worlds.arm.model import DESK_ARM
+
+    seed, count = (
+        (data.seed, data.images)
+        if split == "train"
+        else (data.seed + _HELD_OUT_SEED, data.held_out)
+    )
+    source = ImageSource(data.arm or DESK_ARM, data.size, seed, data.backgrounds)
+    return image_set(source, count)
+
+
+def _plain_batches(
+    images: ImageSet, batch_size: int, seed: int, start_step: int
+) -> Iterator[Batch]:
+    import cv2
+    import torch
+
+    order = np.random.default_rng(seed).permutation(len(images))
+    for start in range(start_step * batch_size, len(order), batch_size):
+        pictures = [images.bgr(index) for index in order[start : start + batch_size]]
+        yield {"image": torch.from_numpy(cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True))}
+
+
+def _view_batches(
+    images: ImageSet, arm: ArmDescription, batch_size: int, seed: int, start_step: int
+) -> Iterator[Batch]:
+    from itertools import count
+
+    import cv2
+    import torch
+
+    from pose_fcn.training_images import draw_window_side, random_view, target_maps, vary_colours
+
+    for step in count(start_step):
+        rng = np.random.default_rng((seed, step))
+        side = draw_window_side(rng)
+        views, maps = [], []
+        for index in rng.integers(len(images), size=batch_size):
+            view, keypoints = random_view(rng, images, int(index), side)
+            views.append(vary_colours(rng, view))
+            maps.append(target_maps(keypoints, arm.links, side))
+        yield {
+            "image": torch.from_numpy(cv2.dnn.blobFromImages(views, 1 / 255, swapRB=True)),
+            "maps": torch.from_numpy(np.stack(maps)),
+        }

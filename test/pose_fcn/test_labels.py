@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge_runtime.errors import SettingError
+from pose_fcn.labels import folder_labels, read_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_real_photos_labels_are_read(shared_data: Path, tmp_path: Path) -> None:
+    stamps = {f"color/{k:06d}.png": k * 10**8 for k in range(5)}
+    labels = folder_labels(shared_data / "pose" / "franka", stamps)
+    assert labels.camera_matrix is not None
+    assert labels.camera_matrix[:3] == pytest.approx((386.3217, 0, 331.3142), abs=1e-3)
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(labels.labels))
+    known = read_labels(path)
+    assert known.names[:2] == ("panda_link0", "panda_link2")
+    assert [frame.stamp for frame in known.frames] == list(stamps.values())
+    first = known.frames[0].keypoints
+    assert first[0] == pytest.approx((140.35, 452.24))
+    assert first[2] is None  # panda_link3 lies left of the picture
+    assert known.columns(["panda_link2", "panda_hand"]) == [None, 0, None, None, None, None, 1]
+
+
+def test_bad_labels_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"skill": "slam", "names": [], "frames": []}')
+    with pytest.raises(SettingError, match="skill"):
+        read_labels(path)
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_labels(tmp_path / "none.json")
+    (tmp_path / "keypoints.json").write_text('{"frames": [{"image": "a.png"}]}')
+    with pytest.raises(SettingError, match="no keypoint file"):
+        folder_labels(tmp_path, {"a.png": 0})
+
+
+def test_labels_of_another_arm_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"skill": "pose", "names": ["knee"], "frames": []}')
+    with pytest.raises(SettingError, match=r"knee.*elbow"):
+        read_labels(path).columns(["elbow"])
