@@ -55,7 +55,7 @@ def film(folder: Path) -> Path:
     bag = folder / "bag"
     if not bag.is_dir():
         module = "edge_worlds.arm.recording"
-        command("python", "-m", module, folder / "film", "--frames", 120, "--seed", 3)
+        command("python", "-m", module, folder / "film", "--frames", 120, "--seed", 6)
         command("replay", "convert", folder / "film", bag, "--skill", "pose", "--rate", 30)
     return bag
 

@@ -28,7 +28,7 @@ class Clusters(NamedTuple):
 
 
 def expansion_clustering(
-    maps: NDArray[np.float32], seed_threshold: float = 0.5, grow_threshold: float = 0.2
+    maps: NDArray[np.float32], seed_threshold: float, grow_threshold: float
 ) -> Clusters:
     """Locate one keypoint in every map.
 

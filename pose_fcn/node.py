@@ -77,9 +77,10 @@ class ArmPoseNode(SkillNode[ArmPose]):
 
 
 def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
+    unknown = np.full((len(positions), 3), np.nan, np.float32)
     depth, info = frame.images.get("depth"), frame.camera_info.get("image")
-    if depth is None or info is None:
-        return np.full((len(positions), 3), np.nan, np.float32)
+    if depth is None:
+        return unknown
     rows, columns = frame.images["image"].shape[:2]
     if depth.shape != (rows, columns):
         message = (
@@ -87,6 +88,8 @@ def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float3
             "publish depth that is registered to the colour image"
         )
         raise MessageError(message, "depth size")
+    if info is None:
+        return unknown
     matrix = np.array(info.k, float).reshape(3, 3)
     return lift_keypoints(positions, depth, matrix, np.array(info.d), info.distortion_model)
 

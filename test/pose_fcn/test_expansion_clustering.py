@@ -53,7 +53,7 @@ def test_agrees_with_a_flood_fill_on_random_maps() -> None:
 def test_centre_is_found_to_a_fraction_of_a_pixel() -> None:
     rng = np.random.default_rng(1)
     centres = rng.uniform((8, 8), (70, 50), (50, 2))
-    clusters = expansion_clustering(np.stack([bell(x, y) for x, y in centres]))
+    clusters = expansion_clustering(np.stack([bell(x, y) for x, y in centres]), SEED, GROW)
     assert clusters.found.all()
     assert np.abs(clusters.positions - centres).max() < 0.1
 
@@ -61,7 +61,7 @@ def test_centre_is_found_to_a_fraction_of_a_pixel() -> None:
 def test_of_disjoint_blobs_the_broader_beats_the_higher_and_does_not_mix_with_it() -> None:
     spike = np.zeros((60, 80), np.float32)
     spike[5, 5] = 1.0
-    clusters = expansion_clustering((bell(60, 40, peak=0.8) + spike)[None])
+    clusters = expansion_clustering((bell(60, 40, peak=0.8) + spike)[None], SEED, GROW)
     assert clusters.positions[0] == pytest.approx((60, 40), abs=0.1)
     assert clusters.scores[0] == pytest.approx(0.8, abs=0.01)
 
@@ -86,7 +86,7 @@ def test_a_blob_at_the_border_gives_the_centre_of_what_is_inside() -> None:
 
 def test_empty_faint_and_nan_maps_are_not_found() -> None:
     maps = np.stack([np.zeros((60, 80)), bell(20, 20, peak=0.4), np.full((60, 80), np.nan)])
-    clusters = expansion_clustering(maps.astype(np.float32))
+    clusters = expansion_clustering(maps.astype(np.float32), SEED, GROW)
     assert not clusters.found.any()
     assert np.isnan(clusters.positions).all()
     assert clusters.scores == pytest.approx([0, 0.4, 0])
@@ -94,6 +94,6 @@ def test_empty_faint_and_nan_maps_are_not_found() -> None:
 
 def test_bad_calls_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
-        expansion_clustering(np.zeros((4, 4), np.float32))
+        expansion_clustering(np.zeros((4, 4), np.float32), SEED, GROW)
     with pytest.raises(ValueError, match="grow"):
-        expansion_clustering(np.zeros((1, 4, 4), np.float32), 0.2, 0.5)
+        expansion_clustering(np.zeros((1, 4, 4), np.float32), GROW, SEED)

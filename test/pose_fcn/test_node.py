@@ -136,10 +136,12 @@ def test_answers_as_the_estimator_does_with_points_where_there_is_depth(
     assert clouds[-1].header.stamp.sec == second - 1
     assert rows[:, 3:5] == pytest.approx(expected.positions, abs=0.01, nan_ok=True)
     assert rows[:, 5] == pytest.approx(expected.scores, abs=1e-4)
-    # The demo network finds the demo arm, and its points lie on the arm's skin.
+    # The demo network finds the demo arm, and its points lie on the arm's skin; but for the tip,
+    # which is the air between the fingers.
     errors = np.linalg.norm(expected.positions - picture.keypoints, axis=1)
     assert np.median(errors) < 8
     right = errors < 8
+    right[-1] = False
     assert np.linalg.norm(rows[right, :3] - picture.positions[right], axis=1).max() < 0.1
     kinds = [marker.type for marker in markers[-1].markers]
     assert Marker.SPHERE_LIST in kinds
