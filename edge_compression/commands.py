@@ -1,4 +1,4 @@
-"""The command `compress`: train, run, inspect, report."""
+"""The command `compress`: train, run, inspect, report, schema."""
 
 from __future__ import annotations
 
@@ -44,6 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = commands.add_parser("report", help="make report.html again from report.json")
     report.add_argument("folder", type=Path, metavar="DIR", help="the --output of `compress run`")
     report.set_defaults(run=_report)
+
+    schema = commands.add_parser("schema", help="print the JSON schema of recipes, for editors")
+    schema.add_argument(
+        "skill", nargs="?", help="installed skill, whose `data` section is then checked, too"
+    )
+    schema.set_defaults(run=_schema)
     return run_command(parser, argv)
 
 
@@ -64,9 +70,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    message = f"'{text}' is no time: give seconds, 0 or more, such as 60 or 0.5"
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(message) from error
     if not value >= 0:
-        message = f"{text} is no time: give 0 or more"
         raise argparse.ArgumentTypeError(message)
     return value
 
@@ -74,34 +83,36 @@ def _seconds(text: str) -> float:
 def _train(args: argparse.Namespace) -> None:
     from edge_compression import first_training
     from edge_compression.console import show_table
-    from edge_compression.job import prepare
+    from edge_compression.job import compressible_skill, prepared
     from edge_compression.results import rows
 
-    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{args.skill}.yaml"
-    job = prepare(recipe, args.output, args.save_every)
-    if job.skill.name != args.skill:
-        message = (
-            f"recipe '{recipe}' is for the skill '{job.skill.name}', not '{args.skill}': "
-            "give the recipe of the skill"
-        )
-        raise SettingError(message)
-    if args.restart:
-        (job.output / first_training.STATE).unlink(missing_ok=True)
-    report = first_training.train_from_scratch(job)
+    # Before its recipe is looked for: a misspelt skill has none.
+    skill = compressible_skill(args.skill)
+    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{skill.name}.yaml"
+    with prepared(recipe, args.output, args.save_every) as job:
+        if job.skill.name != skill.name:
+            message = (
+                f"recipe '{recipe}' is for the skill '{job.skill.name}', not '{skill.name}': "
+                "give the recipe of the skill"
+            )
+            raise SettingError(message)
+        if args.restart:
+            (job.output / first_training.STATE).unlink(missing_ok=True)
+        report = first_training.train_from_scratch(job)
     show_table(rows([report.variant], report.headline))
 
 
 def _run(args: argparse.Namespace) -> None:
     from edge_compression import pipeline
     from edge_compression.console import show, show_table
-    from edge_compression.job import prepare
+    from edge_compression.job import prepared
     from edge_compression.report import HTML_FILE
     from edge_compression.results import rows
 
-    job = prepare(args.recipe, args.output, args.save_every)
-    if args.restart:
-        (job.output / pipeline.STATE).unlink(missing_ok=True)
-    report = pipeline.compress(job)
+    with prepared(args.recipe, args.output, args.save_every) as job:
+        if args.restart:
+            (job.output / pipeline.STATE).unlink(missing_ok=True)
+        report = pipeline.compress(job)
     show_table(rows(report.variants, report.headline))
     show(f"\nbundle  {job.output / pipeline.BUNDLE}\nreport  {job.output / HTML_FILE}")
 
@@ -109,6 +120,9 @@ def _run(args: argparse.Namespace) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from edge_compression.inspection import inspect_bundle, inspect_checkpoint
 
+    if not args.path.exists():
+        message = f"there is no '{args.path}': give a bundle's folder or a checkpoint's file"
+        raise SettingError(message)
     inspect = inspect_checkpoint if args.path.is_file() else inspect_bundle
     inspect(args.path, as_json=args.json)
 
@@ -120,3 +134,11 @@ def _report(args: argparse.Namespace) -> None:
 
     render(read_report(args.folder), args.folder / HTML_FILE)
     show(str(args.folder / HTML_FILE))
+
+
+def _schema(args: argparse.Namespace) -> None:
+    from edge_compression.console import show_json
+    from edge_compression.job import compressible_skill
+    from edge_compression.recipe import recipe_schema
+
+    show_json(recipe_schema(compressible_skill(args.skill) if args.skill else None))

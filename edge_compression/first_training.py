@@ -48,7 +48,7 @@ def train_from_scratch(job: Job) -> TrainingReport:
     network = load_checkpoint(checkpoint, job.skill)
 
     say("measuring")
-    inputs = job.skill.example_inputs()
+    inputs = job.skill.example_inputs(job.data)
     interface = job.skill.interface(job.data)
     graph = export(network, inputs, interface)
     check_against_torch(graph, network, inputs, interface)

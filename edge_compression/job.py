@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from edge_compression.protocol import CompressibleSkill
@@ -12,6 +16,8 @@ from edge_runtime.errors import SettingError
 from edge_runtime.skills import load_skill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic import BaseModel
 
     from edge_compression.recipe import LoadedRecipe
@@ -36,8 +42,11 @@ class Job:
     save_every: float
 
 
-def prepare(recipe_file: Path, output: Path | None, save_every: float) -> Job:
-    """Read the recipe and make the output folder, `output/NAME` unless one is given.
+@contextmanager
+def prepared(recipe_file: Path, output: Path | None, save_every: float) -> Iterator[Job]:
+    """Read the recipe, make the output folder, and keep other runs out of it.
+
+    The folder is `output/NAME` unless one is given.
 
     Raises:
         SettingError: the recipe, its skill or the folder is refused.
@@ -48,10 +57,33 @@ def prepare(recipe_file: Path, output: Path | None, save_every: float) -> Job:
     output = output or Path("output") / recipe.recipe.name
     try:
         output.mkdir(parents=True, exist_ok=True)
+        # Better now than when an hour's training is to be saved.
+        TemporaryFile(dir=output).close()
     except OSError as error:
-        message = f"--output {output} cannot be made ({error.strerror}): give another folder"
+        message = f"--output {output} cannot be written ({error.strerror}): give another folder"
         raise SettingError(message) from error
-    return Job(skill, recipe, data, output, save_every)
+    with _alone_in(output):
+        yield Job(skill, recipe, data, output, save_every)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a lock on the folder: two runs would take each other's files for their own."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # The system lets go of it when the process ends, however it ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        message = (
+            f"--output {folder} is in use by another `compress`: wait until it has ended, or give "
+            "another folder"
+        )
+        raise SettingError(message) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def compressible_skill(name: str) -> CompressibleSkill:

@@ -102,7 +102,7 @@ def _shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[PrunedLayer]
     layers: list[PrunedLayer] = []
     if recipe.prune is not None:
         say(f"pruning {recipe.prune.rate:.2%} of the {recipe.prune.of}")
-        network, layers = prune(job.skill, network, recipe.prune)
+        network, layers = prune(job.skill, network, job.data, recipe.prune)
     if recipe.finetune is not None:
         say(f"fine-tuning for {recipe.finetune.steps} steps")
         state = job.output / STATE
@@ -119,7 +119,7 @@ def _export(
 ) -> tuple[list[Candidate], dict[str, float]]:
     """Return what is compared, the network as it came first, and each graph's error."""
     recipe = job.recipe.recipe
-    inputs = job.skill.example_inputs()
+    inputs = job.skill.example_inputs(job.data)
     networks = [("fp32", FP32, original)]
     if _changes(recipe):
         change = "pruned" if recipe.prune is not None else "tuned"

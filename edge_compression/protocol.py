@@ -24,7 +24,11 @@ Run = Callable[[Arrays], Arrays]
 
 def _from_recipe_folder(path: Path, info: ValidationInfo) -> Path:
     folder: Path = (info.context or {}).get("folder", Path())
-    return (folder / path.expanduser()).resolve()
+    try:
+        return (folder / path.expanduser()).resolve()
+    except RuntimeError as error:
+        message = "no such user has a home here; give a path without ~"
+        raise ValueError(message) from error  # which pydantic reports with key and value
 
 
 RecipePath = Annotated[Path, AfterValidator(_from_recipe_folder)]
@@ -74,8 +78,8 @@ class CompressibleSkill(Protocol):
     def network_config(self, network: nn.Module) -> dict[str, Any]:
         """Describe the network, pruned or not, as JSON values for `build_network`."""
 
-    def example_inputs(self) -> dict[str, Tensor]:
-        """Inputs of the size that the robot uses, by ONNX name, in the order of `forward`.
+    def example_inputs(self, data: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the skill's
+        """Inputs of the size that a robot with `data` uses, by ONNX name, in `forward`'s order.
 
         Graphs are traced, MACs counted and latencies measured on them.
         """
@@ -100,6 +104,12 @@ class CompressibleSkill(Protocol):
         that was cut off goes on as if it had not been. It runs in a thread beside the training:
         work in NumPy, OpenCV or torch, which let go of the interpreter. "train" never ends;
         "calibration" may. Keys include those of `example_inputs`.
+        """
+
+    def data_digest(self, data: Any) -> str:  # noqa: ANN401 - of the skill's own type
+        """Hash the content that the batches are made from: files, not only their paths.
+
+        A training goes on only from a state that was trained on the same content.
         """
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

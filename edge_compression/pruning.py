@@ -20,6 +20,7 @@ from edge_runtime.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import BaseModel
     from torch import Tensor
 
     from edge_compression.protocol import CompressibleSkill
@@ -38,7 +39,7 @@ class _Group:
 
 
 def prune(
-    skill: CompressibleSkill, network: nn.Module, settings: PruneSettings
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, settings: PruneSettings
 ) -> tuple[nn.Module, list[PrunedLayer]]:
     """Return a copy of the network without its least salient filters; the network stays.
 
@@ -52,7 +53,7 @@ def prune(
     Raises:
         SettingError: nothing can be pruned, or the rate cannot be met.
     """
-    inputs = skill.example_inputs()
+    inputs = skill.example_inputs(data)
     groups = _groups(network, inputs, skill.unprunable(network))
     if not groups:
         message = (

@@ -7,13 +7,16 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.json_schema import GenerateJsonSchema
 
 from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_compression.protocol import CompressibleSkill
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -43,7 +46,6 @@ class PruneSettings(_Section):
         description="share of `of` that the network loses, met as closely as whole filters allow"
     )
     of: Literal["parameters", "macs", "filters"] = "parameters"
-    criterion: Literal["l1"] = "l1"
     multiple_of: int = Field(
         default=1, gt=0, description="of which every layer keeps a multiple, for SIMD kernels"
     )
@@ -63,7 +65,7 @@ class Recipe(_Section):
     """One recipe file. Paths are relative to it."""
 
     skill: str = Field(description="entry-point name in the group compressed_grasp.skills")
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="of the bundle")
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="of the bundle")
     checkpoint: RecipePath | None = Field(
         default=None, description="weights that `compress run` starts from"
     )
@@ -100,6 +102,24 @@ class LoadedRecipe:
         return _validated(model, self.recipe.data, self.path, prefix="data.")
 
 
+def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
+    """Return the JSON schema of recipes, by which editors complete and check what is typed.
+
+    With a skill, it is that of the skill's recipes, whose `data` section is known.
+    """
+    model: type[BaseModel] = Recipe
+    if skill is not None:
+        data = skill.data_model
+        required = any(field.is_required() for field in data.model_fields.values())
+        model = create_model(
+            "Recipe",
+            __base__=Recipe,
+            skill=(str, Field(json_schema_extra={"const": skill.name})),
+            data=(data, ...) if required else (data, Field(default_factory=data)),
+        )
+    return {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema()}
+
+
 def load_recipe(path: Path) -> LoadedRecipe:
     """Read and validate a recipe.
 
@@ -131,7 +151,7 @@ def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> 
             parent = _section(model, first["loc"][:-1])
             message = f"recipe '{path}': unknown key '{key}'; allowed: {_keys(parent)}"
         elif first["type"] == "missing":
-            message = f"recipe '{path}': the key '{key}' is missing"
+            message = f"recipe '{path}': the key '{key}' is missing: add it"
         else:
             message = f"recipe '{path}': {key} = {first['input']!r} is refused: {first['msg']}"
         raise SettingError(" ".join(message.split())) from error

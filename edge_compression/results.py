@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge_runtime.bundle import Source  # noqa: TC001 - pydantic reads it
+from edge_runtime.bundle import EngineFile, Source
 from edge_runtime.errors import SettingError, first_problem
 
 if TYPE_CHECKING:
@@ -20,27 +20,18 @@ class _Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Variant(_Result):
-    """One row of the report.
+class Variant(EngineFile):
+    """One row of the report; MACs and latencies are of one run on the skill's example inputs.
+
+    Quantised parameters count as one each. All variants are timed in turns.
 
     Attributes:
         name: what was done to the network, such as "pruned int8".
         file: of the graph, in the output folder or in the bundle.
-        parameters: weights and biases; quantised ones count as one each.
-        macs: multiply-accumulates of one run on the skill's example inputs.
-        bytes: of the graph's file.
-        accuracy: by metric, on the skill's held-out data.
-        latency_ms: by percentile, of one run on the skill's example inputs, all variants in turns.
     """
 
     name: str
     file: str
-    precision: Literal["fp32", "int8"]
-    parameters: int
-    macs: int
-    bytes: int
-    accuracy: dict[str, float]
-    latency_ms: dict[str, float]
 
 
 class PrunedLayer(_Result):

@@ -76,7 +76,7 @@ def train(
     # Moments of filters at rest decay into denormal numbers, which the CPU handles slowly.
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    identity = _identity(network, data, settings)
+    identity = _identity(skill, network, data, settings)
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -186,10 +186,13 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _identity(network: nn.Module, data: BaseModel, settings: TrainSettings) -> str:
+def _identity(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, settings: TrainSettings
+) -> str:
     parts: dict[str, Any] = {
         "weights": weights_digest(network),
         "data": data.model_dump(mode="json"),
+        "data content": skill.data_digest(data),
         "settings": settings.model_dump(mode="json"),
     }
     return json.dumps(parts, sort_keys=True)

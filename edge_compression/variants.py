@@ -38,7 +38,7 @@ def measure_variants(
     Raises:
         SettingError: the skill's evaluation lacks its own headline metric.
     """
-    examples = skill.example_inputs()
+    examples = skill.example_inputs(data)
     engines = {
         candidate.name: OnnxEngine.from_file(candidate.graph, precision=candidate.precision)
         for candidate in candidates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from edge_compression.protocol import Interface
+from edge_compression.protocol import Interface, RecipePath
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class BlobData(BaseModel):
 
     noise: float = 0.3
     calibration: int = 16
+    brightness: RecipePath | None = None  # a text file; it stands for a folder of pictures
+
+    def brightness_text(self) -> str:
+        return self.brightness.read_text() if self.brightness else "1"
 
 
 class BlobNet(nn.Module):
@@ -66,8 +71,8 @@ class BlobSkill:
         weights = network.state_dict()
         return {name: len(weights[f"{name}.weight"]) for name in ("first", "second", "between")}
 
-    def example_inputs(self) -> dict[str, torch.Tensor]:
-        return {"image": torch.from_numpy(_scene(0, 1, 0.3)[0])}
+    def example_inputs(self, data: BlobData) -> dict[str, torch.Tensor]:
+        return {"image": torch.from_numpy(_scene(0, 1, data)[0])}
 
     def interface(self, data: BlobData) -> Interface:
         image = TensorSpec(name="image", shape=("batch", 1, "height", "width"), dtype="float32")
@@ -84,15 +89,18 @@ class BlobSkill:
         for step in steps:
             # Lets a test kill the training before it ends.
             time.sleep(float(os.environ.get("BLOB_SECONDS_PER_STEP", "0")))
-            image, mask = _scene(seed * 100_000 + step, batch_size, data.noise)
+            image, mask = _scene(seed * 100_000 + step, batch_size, data)
             yield {"image": torch.from_numpy(image), "mask": torch.from_numpy(mask)}
+
+    def data_digest(self, data: BlobData) -> str:
+        return sha256(data.brightness_text().encode()).hexdigest()
 
     def loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         logits = network.get_submodule("").logits(batch["image"])  # type: ignore[operator]
         return nn.functional.binary_cross_entropy_with_logits(logits.float(), batch["mask"])
 
     def evaluate(self, run: Run, data: BlobData) -> dict[str, float]:
-        image, mask = _scene(-1, 64, data.noise)
+        image, mask = _scene(-1, 64, data)
         found = run({"image": image})["mask"] > 0.5
         union = np.logical_or(found, mask > 0.5).sum()
         return {
@@ -102,10 +110,11 @@ class BlobSkill:
 
 
 def _scene(
-    number: int, size: int, noise: float
+    number: int, size: int, data: BlobData
 ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
     rng = np.random.default_rng(number + 1)
     centre = rng.uniform(4, SIDE - 4, (2, size, 1, 1, 1)).astype(np.float32)
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 9).astype(np.float32)
-    return (mask + noise * rng.standard_normal(mask.shape)).astype(np.float32), mask
+    image = float(data.brightness_text()) * mask + data.noise * rng.standard_normal(mask.shape)
+    return image.astype(np.float32), mask

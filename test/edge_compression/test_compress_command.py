@@ -175,6 +175,23 @@ def test_a_state_of_another_training_is_not_gone_on_from(
     assert read_checkpoint(output / "train_state.pt")["step"] == 3
 
 
+def test_a_state_of_data_that_was_edited_in_place_is_not_gone_on_from(
+    tmp_path: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    brightness = tmp_path / "brightness.txt"
+    brightness.write_text("1")
+    settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01}
+    recipe = write_recipe(tmp_path, train=settings, data={"brightness": brightness.name})
+    command = ["train", "blob", "--recipe", str(recipe), "--output", str(tmp_path / "training")]
+    assert main(command) == 0
+    assert main(command) == 0
+
+    brightness.write_text("2")
+
+    assert main(command) == 1
+    assert "a training with other data content" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_recipe_may_only_quantise(
     trained: Path, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
@@ -186,6 +203,34 @@ def test_a_recipe_may_only_quantise(
 
     assert [variant.name for variant in read_report(tmp_path / "out").variants] == ["fp32", "int8"]
     assert not (tmp_path / "out" / "pruned.pt").exists()
+
+
+def test_schema_tells_an_editor_every_key_of_a_skills_recipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["schema", "blob"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+
+    assert schema["additionalProperties"] is False
+    assert {"checkpoint", "train", "finetune", "quantise"} <= set(schema["properties"])
+    assert set(schema["required"]) == {"skill", "name"}
+    assert schema["properties"]["skill"]["const"] == "blob"
+    assert schema["$defs"]["PruneSettings"]["properties"]["of"]["enum"] == [
+        "parameters",
+        "macs",
+        "filters",
+    ]
+    data = schema["$defs"][schema["properties"]["data"]["$ref"].rpartition("/")[2]]
+    assert data["additionalProperties"] is False
+    assert data["properties"]["noise"]["default"] == 0.3
+
+
+def test_schema_without_a_skill_leaves_the_data_open(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+
+    assert schema["properties"]["data"]["additionalProperties"] is True
+    assert "const" not in schema["properties"]["skill"]
 
 
 def test_help_does_not_wait_for_torch() -> None:

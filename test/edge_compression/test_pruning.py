@@ -39,7 +39,9 @@ def test_filters_without_weights_go_and_nothing_changes(
             parameter[silent] = 0
     image = torch.rand(2, 1, 16, 16)
     # 4 of the 12 filters of `second`, of the 39 in the network
-    pruned, layers = prune(skill, network, PruneSettings(rate=4 / 39, of="filters"))
+    pruned, layers = prune(
+        skill, network, skill.data_model(), PruneSettings(rate=4 / 39, of="filters")
+    )
 
     assert {layer.layer: layer.after for layer in layers}["second"] == 8
     assert sum(layer.before - layer.after for layer in layers) == 4
@@ -53,9 +55,11 @@ def test_filters_without_weights_go_and_nothing_changes(
 def test_the_rate_is_met_and_the_network_can_be_built_again(
     skill: CompressibleSkill, network: nn.Module, of: str, rate: float
 ) -> None:
-    pruned, layers = prune(skill, network, PruneSettings.model_validate({"rate": rate, "of": of}))
+    pruned, layers = prune(
+        skill, network, skill.data_model(), PruneSettings.model_validate({"rate": rate, "of": of})
+    )
 
-    inputs = skill.example_inputs()
+    inputs = skill.example_inputs(skill.data_model())
     lost = {
         "parameters": 1 - measure.parameters(pruned) / measure.parameters(network),
         "macs": 1 - measure.macs(pruned, inputs) / measure.macs(network, inputs),
@@ -69,7 +73,7 @@ def test_the_rate_is_met_and_the_network_can_be_built_again(
 def test_layers_that_are_added_keep_the_same_filters(
     skill: CompressibleSkill, network: nn.Module
 ) -> None:
-    _, layers = prune(skill, network, PruneSettings(rate=0.5))
+    _, layers = prune(skill, network, skill.data_model(), PruneSettings(rate=0.5))
 
     first, up = (next(x for x in layers if x.layer == name) for name in ("first", "up"))
     assert first.after == up.after < 8
@@ -78,7 +82,7 @@ def test_layers_that_are_added_keep_the_same_filters(
 
 
 def test_multiples_are_kept(skill: CompressibleSkill, network: nn.Module) -> None:
-    _, layers = prune(skill, network, PruneSettings(rate=0.5, multiple_of=4))
+    _, layers = prune(skill, network, skill.data_model(), PruneSettings(rate=0.5, multiple_of=4))
 
     assert all(x.after == x.before or x.after % 4 == 0 for x in layers)
     assert any(x.after < x.before for x in layers)
@@ -90,12 +94,12 @@ def test_a_network_that_may_not_be_pruned_is_explained(network: nn.Module) -> No
             return list(network.children())
 
     with pytest.raises(SettingError, match="no layer of 'blob' can be pruned"):
-        prune(Frozen(), network, PruneSettings(rate=0.5))
+        prune(Frozen(), network, Frozen().data_model(), PruneSettings(rate=0.5))
 
 
 def test_macs_are_those_of_the_layers(skill: CompressibleSkill, network: nn.Module) -> None:
     fine, coarse = 16 * 16, 8 * 8
     by_hand = 9 * (8 * fine + 8 * 12 * coarse + 12 * 10 * coarse + 10 * 8 * fine) + 8 * fine
 
-    assert measure.macs(network, skill.example_inputs()) == by_hand
+    assert measure.macs(network, skill.example_inputs(skill.data_model())) == by_hand
     assert measure.parameters(network) == sum(math.prod(p.shape) for p in network.parameters())

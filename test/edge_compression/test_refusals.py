@@ -11,7 +11,6 @@ import torch
 
 from edge_compression.checkpoint import read_checkpoint
 from edge_compression.commands import main
-from edge_compression.recipe import Recipe
 from edge_runtime.bundle import load_bundle
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"skill": "lob"}, ["'lob'", "blob"]),
     ({"skill": None}, ["'skill' is missing"]),
     ({"checkpoint": "nowhere.pt"}, ["nowhere.pt", "No such file", "compress train"]),
+    ({"checkpoint": "~no_such_user/a.pt"}, ["checkpoint = '~no_such_user/a.pt'", "without ~"]),
+    ({"name": ".."}, ["name = '..'", "pattern"]),
     ({"checkpoint": None}, ["no checkpoint", "compress train"]),
     ({"finetune": {"steps": 9, "batch_size": 4, "learning_rate": 0}}, ["learning_rate = 0"]),
 ]
@@ -179,13 +180,36 @@ def test_folder_without_report_is_refused(
     assert "compress run" in capsys.readouterr().err
 
 
-def test_the_recipe_has_a_schema_for_editors() -> None:
-    schema = Recipe.model_json_schema()
+def test_nothing_to_inspect(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tmp_path / "lost.pt")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lost.pt" in line
+    assert "bundle's folder or a checkpoint's file" in line
 
-    assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == {"skill", "name"}
-    assert schema["$defs"]["PruneSettings"]["properties"]["of"]["enum"] == [
-        "parameters",
-        "macs",
-        "filters",
-    ]
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_training(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for folder, reason in [(file, "File exists"), ("/proc", "No such file")]:
+        assert main(["run", str(trained / "recipe.yaml"), "--output", str(folder)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--output {folder} cannot be written ({reason}" in line
+        assert "give another folder" in line
+
+
+@pytest.mark.parametrize("time", ["soon", "-1", "nan"])
+def test_a_time_is_refused_with_what_is_allowed(
+    time: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "recipe.yaml", f"--save-every={time}"])
+    assert f"--save-every: '{time}' is no time: give seconds" in capsys.readouterr().err
+
+
+def test_a_skill_that_is_not_installed_is_said_before_its_recipe_is_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "blobb"]) == 1
+    assert "unknown skill 'blobb'" in capsys.readouterr().err
