@@ -15,6 +15,7 @@ from edge_replay.cdr import stamp_of
 from edge_replay.topics import Topic, choose_topics, topic_kind
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256
+from edge_runtime.pairing import SLOP_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
     from edge_replay.protocol import Input
 
-PAIRING_SLOP = 20_000_000
-"""Images of one frame have stamps at most this far apart [ns], as in the nodes' default."""
-
+_SLOP_NS = round(SLOP_S * 1e9)
 _WAITING_LIMIT = 30
 _ROS2_TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
@@ -108,7 +107,8 @@ class Recording:
         """Read the frames in recorded order.
 
         Every frame carries the camera infos recorded last before it (the first ones of the bag
-        where none were), and the accompanying images nearest in stamp within `PAIRING_SLOP`.
+        where none were), and the accompanying images nearest in stamp, within the nodes' default
+        slop.
         """
         pairing = _Pairing(self._first_infos, self._companions())
         with _opened(self.path) as reader:
@@ -177,7 +177,7 @@ class _Pairing:
         messages = list(image.infos.items())
         for role, held in self.companions.items():
             nearest = min(held, key=lambda pair: abs(pair[0] - image.stamp), default=None)
-            if nearest is not None and abs(nearest[0] - image.stamp) <= PAIRING_SLOP:
+            if nearest is not None and abs(nearest[0] - image.stamp) <= _SLOP_NS:
                 messages.append((role, nearest[1]))
         messages.append((image.role, image.message))
         return Frame(image.stamp, image.time, tuple(messages))

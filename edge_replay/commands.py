@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from edge_runtime.command import run_command
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from edge_replay.protocol import ReplayableSkill
 
 _CONVERT_RATE = 10.0
-_CAMERA_PARAMETERS = 4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,18 +102,20 @@ def _run(args: argparse.Namespace) -> None:
     from edge_replay.summary import run_table
 
     skill = _skill(args.skill)
+    # Resolved, because the bag and the report are named after it, and ".." is no name.
+    folder = args.folder and args.folder.resolve()
     with tempfile.TemporaryDirectory() as scratch:
         bag = args.bag
-        if args.folder is not None:
+        if folder is not None:
             from edge_replay.convert import convert
 
-            bag = Path(scratch) / args.folder.absolute().name
-            convert(args.folder, bag, _CONVERT_RATE, skill=skill)
+            bag = Path(scratch) / folder.name
+            convert(folder, bag, _CONVERT_RATE, skill=skill)
         report = run(
             skill,
             Settings(
                 bag=bag,
-                folder=args.folder,
+                folder=folder,
                 output=args.output,
                 rate=args.rate,
                 seconds=args.seconds,
@@ -147,12 +150,24 @@ def _compare(args: argparse.Namespace) -> None:
     from edge_replay.results import load_report
     from edge_replay.summary import run_table
 
+    _check_page(args.output)
     reports = [load_report(path) for path in args.reports]
     _say(run_table(reports))
     if args.output is not None:
         from edge_replay.comparison import write_comparison
 
         write_comparison(args.output, reports)
+
+
+def _check_page(file: Path | None) -> None:
+    if file is None:
+        return
+    if file.is_dir():
+        message = f"--output {file} is a folder: give a file in it, such as {file / 'runs.html'}"
+        raise SettingError(message)
+    if not file.parent.is_dir():
+        message = f"--output {file}: there is no folder {file.parent}; make it, or give another"
+        raise SettingError(message)
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -172,36 +187,48 @@ def _remark(notes: Sequence[str]) -> None:
 
 
 def _skill(name: str) -> ReplayableSkill:
+    from edge_replay.protocol import ReplayableSkill
     from edge_runtime.skills import load_skill
 
-    return cast("ReplayableSkill", load_skill(name))
+    skill = load_skill(name)
+    if not isinstance(skill, ReplayableSkill):
+        message = (
+            f"the skill '{name}' has no node to replay into: its class must have everything of "
+            "edge_replay.protocol.ReplayableSkill"
+        )
+        raise SettingError(message)
+    return skill
 
 
 def _rate(text: str) -> float | Literal["bag", "max"]:
     words: dict[str, Literal["bag", "max"]] = {"bag": "bag", "max": "max"}
     if text in words:
         return words[text]
-    try:
-        return _positive(text)
-    except ValueError:
-        message = f"{text!r} is neither a rate in Hz above 0, nor 'bag', nor 'max'"
-        raise argparse.ArgumentTypeError(message) from None
+    return _positive(text, "a rate in Hz above 0, or 'bag', or 'max'")
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        message = f"{text} is not above 0"
+def _positive(text: str, allowed: str = "a number above 0") -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        message = f"{text!r} is not allowed: give {allowed}"
         raise argparse.ArgumentTypeError(message)
     return value
 
 
 def _camera(text: str) -> tuple[float, ...]:
-    values = tuple(float(word) for word in text.split(","))
-    if len(values) != _CAMERA_PARAMETERS:
-        message = f"{text!r} has {len(values)} numbers, not 4: FX,FY,CX,CY"
+    values = tuple(_number(word) for word in text.split(","))
+    # A focal length of 0 or less would be no camera; its centre may lie outside the image.
+    if len(values) != 4 or min(values[:2]) <= 0 or not all(map(math.isfinite, values)):  # noqa: PLR2004
+        message = f"{text!r} is not allowed: give FX,FY,CX,CY in pixels, FX and FY above 0"
         raise argparse.ArgumentTypeError(message)
     return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 class _assignment:  # noqa: N801 (argparse shows the name of a type in its messages)

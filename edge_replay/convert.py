@@ -6,15 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
 from edge_replay.topics import CAMERA_INFO, COMPRESSED, IMAGE
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.files import whole_directory
+from edge_runtime.images import to_bgr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,11 +74,9 @@ def convert(
         storage: of the bag.
 
     Raises:
-        SettingError: no images, an unreadable one, or the bag exists already.
+        SettingError: no images, an unreadable one, or a bag that cannot be made there.
     """
-    if bag.exists():
-        message = f"{bag} exists already: choose another name, or remove it"
-        raise SettingError(message)
+    _check_free(bag)
     images = _listed(folder) if (folder / "rgb.txt").is_file() else _sorted(folder, rate)
     stamps = {path.relative_to(folder).as_posix(): stamp for path, stamp in images}
     known = skill.convert_labels(folder, stamps) if skill else None
@@ -95,6 +93,16 @@ def convert(
         notes.append("depth images are not converted")
     labelled = known is not None and known.labels is not None
     return Conversion(len(images), labelled, tuple(notes))
+
+
+def _check_free(bag: Path) -> None:
+    if bag.exists():
+        message = f"{bag} exists already: choose another name, or remove it"
+        raise SettingError(message)
+    ground = next(parent for parent in bag.absolute().parents if parent.exists())
+    if not ground.is_dir():
+        message = f"{bag} cannot be made: {ground} is a file; give a name in a folder"
+        raise SettingError(message)
 
 
 def _sorted(folder: Path, rate: float) -> list[tuple[Path, int]]:
@@ -168,12 +176,9 @@ def _write_bag(
         image_connection = writer.add_connection(topic, type_, typestore=types)
         info_connection = matrix and writer.add_connection(INFO_TOPIC, CAMERA_INFO, typestore=types)
         for path, stamp in tqdm(images, unit="image", desc=name, leave=False, disable=None):
-            bgr = _read(path)
-            message = (
-                _compressed_message(types, path, stamp)
-                if compressed
-                else _image_message(types, bgr, stamp)
-            )
+            file = _compressed_message(types, path, stamp)
+            bgr = _decoded(file, path)
+            message = file if compressed else _image_message(types, bgr, stamp)
             if matrix and info_connection:
                 info = _info_message(types, matrix, bgr.shape[:2], stamp)
                 writer.write(info_connection, stamp, types.serialize_cdr(info, CAMERA_INFO))
@@ -183,12 +188,14 @@ def _write_bag(
     inner.rmdir()
 
 
-def _read(path: Path) -> NDArray[Any]:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        message = f"image {path} cannot be read: it is missing or damaged"
-        raise SettingError(message)
-    return bgr
+def _decoded(file: Any, path: Path) -> NDArray[np.uint8]:  # noqa: ANN401
+    # As the node decodes: another reader may turn the image as its EXIF data says, away from its
+    # labels and its camera matrix.
+    try:
+        return to_bgr(file)
+    except MessageError as error:
+        message = f"image {path} cannot be read: {error}"
+        raise SettingError(message) from error
 
 
 def _header(types: Typestore, stamp: int) -> Any:  # noqa: ANN401 (a class made at run time)
@@ -211,10 +218,15 @@ def _image_message(types: Typestore, bgr: NDArray[Any], stamp: int) -> Any:  # n
 
 
 def _compressed_message(types: Typestore, path: Path, stamp: int) -> Any:  # noqa: ANN401
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        message = f"image {path} cannot be read ({error.strerror}): repair it, or take it out"
+        raise SettingError(message) from error
     return types.types[COMPRESSED](
         header=_header(types, stamp),
         format="png" if path.suffix.lower() == ".png" else "jpeg",
-        data=np.fromfile(path, np.uint8),
+        data=data,
     )
 
 

@@ -10,22 +10,26 @@ from edge_replay.cdr import stamp_of
 from edge_replay.results import Playback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from edge_replay.link import Link
     from edge_replay.playback import Pass
 
 END_TO_END = "end to end"
 OUTSIDE = "outside node"
+OVERHEAD = "overhead"
 _TOTAL = "total"
 
 
-def latency_percentiles(played: Pass, link: Link) -> dict[str, dict[str, float]]:
+def latency_percentiles(
+    played: Pass, link: Link, work_stages: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Return stage -> p50 p95 p99 max in ms, over the answered frames.
 
-    The node's own stages come from its latency topic, in its order.
+    The node's own stages come from its latency topic, in its order. Those that are made of
+    several times ("outside node", "overhead") are made frame by frame: percentiles do not add up.
     """
-    samples: dict[str, list[float]] = {END_TO_END: [], OUTSIDE: []}
+    samples: dict[str, list[float]] = {END_TO_END: [], OUTSIDE: [], OVERHEAD: []}
     latencies = played.latencies()
     samples[END_TO_END] += latencies.values()
     for received in played.received:
@@ -35,6 +39,10 @@ def latency_percentiles(played: Pass, link: Link) -> dict[str, dict[str, float]]
         whole = latencies.get(stamp_of(received.message))
         if whole is not None and _TOTAL in stages:
             samples[OUTSIDE].append(whole - stages[_TOTAL])
+        # A frame without one of these stages would pass its time off as overhead.
+        if _TOTAL in stages and stages.keys() >= set(work_stages):
+            work = sum(stages[stage] for stage in work_stages)
+            samples[OVERHEAD].append(stages[_TOTAL] - work)
         for stage, value in stages.items():
             samples.setdefault(stage, []).append(value)
     return {stage: _percentiles(values) for stage, values in samples.items() if values}

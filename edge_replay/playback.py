@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge_replay.cdr import stamp_of
+from edge_replay.node_process import NodeError
 from edge_replay.results import Trial
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _TRIAL_FRAMES = 20
 _PRECISION = 1.05
 _STEP = 1.4
 _LOWEST_HZ = 0.1
+_FIRST_ANSWER_SECONDS = 10.0
+_USUAL_ANSWER_SECONDS = 0.2
 _KEEPING_UP = 0.95
 _READ_AHEAD = 8
 _SECOND = 1_000_000_000
@@ -92,7 +95,7 @@ class Player:
         self._link = link
         self._node = node
         self._offset = 0
-        self._slowest = 0.2
+        self._slowest: float | None = None
 
     def announce(self, frame: Frame, roles: Sequence[str]) -> None:
         """Publish a frame's camera infos alone: the node must know them before the first image."""
@@ -116,6 +119,9 @@ class Player:
 
         Raises by steps until too many frames are dropped, then halves the interval until it is
         narrower than 5 %. Ends early where this process cannot publish any faster.
+
+        Raises:
+            NodeError: not one frame of a first, slow pass is answered: there is nothing to search.
         """
         trials: list[Trial] = []
 
@@ -125,7 +131,9 @@ class Player:
             return result.dropped < ALLOWED_DROPS and result.rate > rate * _KEEPING_UP
 
         first = self.repeatedly(held, rate=5.0, seconds=1.0)
-        typical = float(np.median(list(first.latencies().values()) or [1000.0]))
+        if not first.answers:
+            raise NodeError(self._unanswered(len(first.sent)))
+        typical = float(np.median(list(first.latencies().values())))
         low, high = 0.0, 1000.0 / typical
         while holds(high):
             low, high = high, high * _STEP
@@ -136,6 +144,19 @@ class Player:
             middle = (low * high) ** 0.5
             low, high = (middle, high) if holds(middle) else (low, middle)
         return low or high, trials
+
+    def _unanswered(self, frames: int) -> str:
+        counts = self._link.diagnostics()
+        said = ", ".join(
+            f"{name} {count}"
+            for name, count in counts.items()
+            if name in {"received", "rejected", "failed"}
+        )
+        return (
+            f"the node answered none of the first {frames} frames "
+            f"({said or 'it sends no diagnostics'}), so there is no highest rate to search: "
+            f"the reason stands in {self._node.log}"
+        )
 
     def _play(self, schedule: Iterable[tuple[Frame, int, float, float]], total: int) -> Pass:
         result = Pass()
@@ -156,7 +177,10 @@ class Player:
         return result
 
     def _collect(self, result: Pass) -> None:
-        """Wait until all frames are answered, or nothing comes for longer than an answer takes."""
+        """Wait until all frames are answered, or nothing comes for longer than an answer takes.
+
+        The first answer of a node may take long: then the network's libraries set themselves up.
+        """
         stamps = {sent.stamp for sent in result.sent}
         quiet_since = time.monotonic()
         while len(result.answers) < len(stamps):
@@ -168,10 +192,11 @@ class Player:
             result.received += arrived
             if arrived:
                 quiet_since = time.monotonic()
-                self._slowest = max(
-                    [self._slowest, *(v / 1e3 for v in result.latencies().values())]
-                )
-            if time.monotonic() - quiet_since > 1.0 + 3 * self._slowest:
+            if result.answers:
+                slowest = max(result.latencies().values()) / 1e3
+                self._slowest = max(self._slowest or _USUAL_ANSWER_SECONDS, slowest)
+            usual = self._slowest and 1.0 + 3 * self._slowest
+            if time.monotonic() - quiet_since > (usual or _FIRST_ANSWER_SECONDS):
                 break
             self._node.check()
             time.sleep(0.01)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,7 +58,7 @@ class Score(BaseModel):
         curves: drawn in one chart each for every pair of axis labels.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     metrics: dict[str, float]
     headline: str
@@ -85,6 +85,7 @@ Answers = Mapping[str, Any]
 """Output topic -> the rclpy message that answered one frame."""
 
 
+@runtime_checkable
 class ReplayableSkill(Protocol):
     """A skill whose node `replay` can drive and judge.
 
@@ -96,6 +97,8 @@ class ReplayableSkill(Protocol):
         outputs: absolute topic -> type, "/arm_pose/keypoints" -> "sensor_msgs/msg/PointCloud2".
             Every type begins with a std_msgs/Header, whose stamp is that of the frame answered.
             The first message of any of them with a frame's stamp answers this frame.
+        work_stages: of the stages that the node times, those of the skill's own work, such as
+            "preprocess" and "engine". What else a frame takes in the node is its overhead.
     """
 
     name: str
@@ -103,6 +106,7 @@ class ReplayableSkill(Protocol):
     node_name: str
     inputs: Sequence[Input]
     outputs: Mapping[str, str]
+    work_stages: Sequence[str]
 
     def score(
         self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None

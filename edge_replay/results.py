@@ -99,7 +99,8 @@ class RunReport(_Result):
         settings: the options of the command.
         node: what the node says of itself in its diagnostics: provider, precision, bundle hash.
         latency_ms: "end to end" (publishing a frame to receiving its answer, here), "outside node"
-            (end to end less the node's own total), then the node's stages; each p50 p95 p99 max.
+            (end to end less the node's own total), "overhead" (that total less the skill's own
+            work), then the node's stages; each p50 p95 p99 max.
         notes: what a reader should know before trusting the figures.
     """
 

@@ -14,9 +14,10 @@ from edge_replay.link import Link
 from edge_replay.metrics import answers_by_frame, count, latency_percentiles
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
+from edge_replay.protocol import Score
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.host import describe_host, tool_versions
 
@@ -68,7 +69,8 @@ class Settings:
     def served(self) -> Path | None:
         """The bundle that the node is told to serve."""
         given = self.parameters.get("bundle")
-        return Path(given) if given else self.bundle
+        # As the node reads its parameter; no shell has expanded what stands behind `:=`.
+        return Path(given).expanduser() if given else self.bundle
 
 
 @dataclass(frozen=True)
@@ -89,22 +91,49 @@ def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
     """Drive the installed node with a recording; write report.json, report.html and node.log.
 
     Raises:
-        SettingError: an option, the recording or the labels named by `settings` do not fit.
+        SettingError: an option or the recording does not fit.
         NodeError: the node did not start, configure or live.
+        Exception: whatever the skill raises on labels that `settings` names; the report is
+            written before.
     """
     program = find_executable(skill.executable)
     recording = Recording(settings.bag, skill.inputs, settings.topics)
     labels = _labels(settings)
-    settings.output.mkdir(parents=True, exist_ok=True)
+    _make_output(settings.output)
     with private_domain() as domain:
         measured = _measure(skill, settings, program, recording, domain)
-    score, complaint = None, None
+    report = _unscored(skill, settings, recording, measured, labels)
+    # Before the skill's own code runs: no fault of it may lose what was measured.
+    _write(settings, report)
+    complaint = None
     if labels is not None:
         try:
-            score = skill.score(measured.answers, labels, settings.served)
-        except SettingError as error:
+            score = Score.model_validate(skill.score(measured.answers, labels, settings.served))
+            report = report.model_copy(update={"score": score})
+        except Exception as error:  # noqa: BLE001
             complaint = error
-    report = RunReport(
+            report = _with_note(report, f"not scored: {one_line(error)}")
+    pictures = []
+    try:
+        pictures = example_pictures(skill, recording, dict(measured.answers))
+    except Exception as error:  # noqa: BLE001
+        report = _with_note(report, f"no pictures: {one_line(error)}")
+    _write(settings, report)
+    write_page(settings.output / PAGE, report, pictures)
+    if complaint is not None and settings.labels is not None:
+        # Asked for by name: the report stands, but the command has not done what it was told.
+        raise complaint
+    return report
+
+
+def _unscored(
+    skill: ReplayableSkill,
+    settings: Settings,
+    recording: Recording,
+    measured: _Measured,
+    labels: Path | None,
+) -> RunReport:
+    return RunReport(
         skill=skill.name,
         created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         settings=_shown(settings, labels),
@@ -115,27 +144,32 @@ def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
             images=recording.images,
             seconds=recording.seconds,
         ),
-        node={"program": str(program), **measured.identity},
+        node=measured.identity,
         playback=measured.playback,
         latency_ms=measured.latency,
         usage=measured.usage,
         search=tuple(measured.search),
-        score=score,
-        notes=(
-            *recording.notes,
-            *_remarks(measured),
-            *([f"not scored: {complaint}"] if complaint else []),
-        ),
+        score=None,
+        notes=(*recording.notes, *_remarks(measured)),
         host=describe_host(),
         tools=tool_versions(*_TOOLS),
     )
+
+
+def _write(settings: Settings, report: RunReport) -> None:
     write_whole(settings.output / REPORT, report.model_dump_json(indent=1) + "\n")
-    pictures = example_pictures(skill, recording, dict(measured.answers))
-    write_page(settings.output / PAGE, report, pictures)
-    if complaint is not None and settings.labels is not None:
-        # Asked for by name: the report stands, but the command has not done what it was told.
-        raise complaint
-    return report
+
+
+def _with_note(report: RunReport, note: str) -> RunReport:
+    return report.model_copy(update={"notes": (*report.notes, note)})
+
+
+def _make_output(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"--output {folder} cannot be made ({error.strerror}): give another folder"
+        raise SettingError(message) from error
 
 
 def _measure(
@@ -172,10 +206,10 @@ def _measure(
             played,
             answers_by_frame(played, link),
             playback,
-            latency_percentiles(played, link),
+            latency_percentiles(played, link, skill.work_stages),
             usage,
             search,
-            _identity(after),
+            {"program": str(program), **_identity(after)},
             code,
         )
 

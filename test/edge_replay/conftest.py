@@ -51,6 +51,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: spot\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
         "[compressed_grasp.skills]\nspot = spot_skill:SpotSkill\n"
+        "faulty = spot_skill:FaultySkill\nnodeless = spot_skill:NodelessSkill\n"
     )
     program = prefix / "lib" / "spot" / "spot_node"
     program.parent.mkdir(parents=True)

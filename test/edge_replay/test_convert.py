@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -53,6 +54,28 @@ def test_bag_holds_the_pixels_the_labels_and_the_camera(
     assert [f["stamp"] for f in labels["frames"]] == stamps
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_orientation_in_the_file_turns_nothing(tmp_path: Path, *, compressed: bool) -> None:
+    """Labels and camera matrix are those of the sensor's rows and columns; so are the pixels."""
+    folder = tmp_path / "phone"
+    folder.mkdir()
+    photo = folder / "0.jpg"
+    jpeg = cv2.imencode(".jpg", np.zeros((40, 60, 3), np.uint8))[1].tobytes()
+    # TIFF header, one entry: tag 0x112 (orientation), SHORT, one value, 6 (a quarter turn).
+    exif = b"Exif\0\0" + struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x112, 3, 1, 6, 0, 0)
+    photo.write_bytes(jpeg[:2] + struct.pack(">HH", 0xFFE1, len(exif) + 2) + exif + jpeg[2:])
+    turned = cv2.imread(str(photo))
+    assert turned is not None
+    assert turned.shape == (60, 40, 3)
+
+    camera = (50.0, 50.0, 30.0, 20.0)
+    convert(folder, tmp_path / "bag", 10.0, camera=camera, compressed=compressed)
+    messages = _messages(tmp_path / "bag")
+    (image,) = messages["/camera/image/compressed" if compressed else "/camera/image"]
+    (info,) = messages["/camera/camera_info"]
+    assert to_bgr(image).shape == (info.height, info.width, 3) == (40, 60, 3)
+
+
 def test_times_of_a_tum_folder_are_kept_to_the_nanosecond(folder: Path, tmp_path: Path) -> None:
     (folder / "rgb.txt").write_text(
         "# timestamp path\n1305031102.175304123 01.png\n1305031102.5 00.png\n"
@@ -68,8 +91,14 @@ def test_times_of_a_tum_folder_are_kept_to_the_nanosecond(folder: Path, tmp_path
 def test_refusals_name_the_remedy_and_leave_nothing(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="exists already: choose another name"):
         convert(folder, folder, rate=10.0)
+    with pytest.raises(SettingError, match=r"00\.png is a file; give a name in a folder"):
+        convert(folder, folder / "00.png" / "bag", rate=10.0)
     (folder / "03.png").write_bytes(b"not an image")
     with pytest.raises(SettingError, match=r"03\.png cannot be read"):
+        convert(folder, tmp_path / "bag", rate=10.0)
+    (folder / "03.png").unlink()
+    (folder / "03.png").mkdir()
+    with pytest.raises(SettingError, match=r"03\.png cannot be read \(Is a directory\)"):
         convert(folder, tmp_path / "bag", rate=10.0)
     empty = tmp_path / "empty"
     empty.mkdir()

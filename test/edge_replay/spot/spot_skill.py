@@ -29,6 +29,7 @@ class SpotSkill:
         Input("camera_info", "camera_info", required=False),
     )
     outputs: Mapping[str, str] = {TOPIC: "geometry_msgs/msg/PointStamped"}
+    work_stages = ("engine",)
 
     def score(
         self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
@@ -67,3 +68,26 @@ class SpotSkill:
         spots = json.loads(file.read_text())
         frames = [{"stamp": stamps[name], "spot": xy} for name, xy in spots.items()]
         return FolderLabels({"frames": frames}, (300.0, 0.0, 80.0, 0.0, 300.0, 60.0, 0.0, 0.0, 1.0))
+
+
+class FaultySkill(SpotSkill):
+    """Its judging is as wrong as a third party's can be."""
+
+    name = "faulty"
+
+    def score(
+        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
+    ) -> Score:
+        del labels, bundle
+        return Score(metrics={"": 1 / (len(results) - 5)}, headline="", labelled=0, answered=0)
+
+    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
+        del answers
+        return bgr[bgr.shape[0]]  # type: ignore[no-any-return]
+
+
+class NodelessSkill:
+    """Has something to compress, and nothing to replay into."""
+
+    name = "nodeless"
+    headline = "accuracy"
