@@ -69,17 +69,15 @@ setup(
         "psutil>=5.9",
         "pydantic>=2.0",
         "PyYAML>=5.4",
-        "rosbags-image>=0.10",
     ],
     extras_require={
         # PyPI has these wheels for x86-64 only; elsewhere ROS 2 itself is installed.
         "ros": [f"ros-{name}; platform_machine == 'x86_64'" for name in ROS],
         "compress": [
             "matplotlib>=3.5",
-            "joblib>=1.3",
-            "mujoco>=3.2",
+            "joblib>=1.4",
+            "mujoco>=3.17",
             "onnx>=1.16",
-            "onnxscript>=0.3",
             "torch>=2.6",
             "torch-pruning>=1.5",
             "tqdm>=4.60",

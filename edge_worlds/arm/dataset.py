@@ -67,7 +67,6 @@ class ImageSet:
     Attributes:
         keypoints: (count, 8, 2) float32 pixels u v, also where something hides them.
         in_image: (count, 8) bool.
-        hidden: (count, 8) bool, behind an occluder.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -77,7 +76,6 @@ class ImageSet:
         labels = [np.load(shard / "labels.npz") for shard in shards]
         self.keypoints = np.concatenate([part["keypoints"] for part in labels])[:count]
         self.in_image = np.concatenate([part["in_image"] for part in labels])[:count]
-        self.hidden = np.concatenate([part["hidden"] for part in labels])[:count]
 
     def __len__(self) -> int:
         """The number of images."""
@@ -123,11 +121,12 @@ def _render_shard(source: ImageSource, target: Path, shard: int) -> None:
         sampler.sample(np.random.default_rng((source.seed, shard * _SHARD + k)))
         for k in range(_SHARD)
     ]
+    if target.is_dir():
+        return  # another process was faster
     with whole_directory(target) as folder:
         np.save(folder / "bgr.npy", np.stack([sample.bgr for sample in samples]))
         np.savez(
             folder / "labels.npz",
             keypoints=np.stack([sample.keypoints for sample in samples]),
             in_image=np.stack([sample.in_image for sample in samples]),
-            hidden=np.stack([sample.hidden for sample in samples]),
         )

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge_runtime.command import run_command
+from edge_runtime.errors import SettingError
 from edge_runtime.files import whole_directory
 from edge_worlds.arm.model import DESK_ARM, Arm
 from edge_worlds.arm.scene import SceneSampler, random_camera
@@ -43,7 +44,17 @@ def joint_path(arm: Arm, frames: int, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def film(target: Path, description: Path, frames: int, size: tuple[int, int], seed: int) -> None:
-    """Write `frames` pictures as JPEG, and `keypoints.json` with K and the labels."""
+    """Write `frames` pictures as JPEG, and `keypoints.json` with K and the labels.
+
+    Raises:
+        SettingError: `target` exists, or `frames` is not above 0.
+    """
+    if target.exists():
+        message = f"'{target}' exists already: choose another folder, or remove it"
+        raise SettingError(message)
+    if frames < 1:
+        message = f"--frames {frames}: a film has at least 1"
+        raise SettingError(message)
     arm = Arm(description)
     rng = np.random.default_rng(seed)
     path = joint_path(arm, frames, rng)

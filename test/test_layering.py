@@ -1,0 +1,51 @@
+"""The arrows of the house go downward only, and the robot's side needs no workbench."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# edge_runtime is the lowest: errors, whole files and the commands' convention live there.
+ALLOWED = {
+    "edge_runtime": set(),
+    "edge_worlds": {"edge_runtime"},
+    "edge_report": {"edge_runtime"},
+    "edge_compression": {"edge_runtime", "edge_report"},
+    "edge_replay": {"edge_runtime", "edge_report"},
+    "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
+}
+OURS = set(ALLOWED)
+ON_THE_ROBOT = {"estimator", "expansion_clustering", "lifting", "messages", "node", "overlay"}
+WORKBENCH = {"torch", "mujoco", "onnx", "matplotlib", "rosbags"} | OURS - {
+    "edge_runtime",
+    "pose_fcn",
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a file imports anywhere, in functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_packages_import_downward_only(package: str) -> None:
+    files = sorted((REPOSITORY / package).rglob("*.py"))
+    assert files
+    for path in files:
+        assert imported(path) & OURS <= ALLOWED[package] | {package}, path
+
+
+def test_what_runs_on_the_robot_needs_no_workbench() -> None:
+    files = [*(REPOSITORY / "edge_runtime").glob("*.py")]
+    files += [REPOSITORY / "pose_fcn" / f"{name}.py" for name in ON_THE_ROBOT]
+    for path in files:
+        assert not imported(path) & WORKBENCH, path
