@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def film(folder: Path) -> Path:
     bag = folder / "bag"
     if not bag.is_dir():
         module = "edge_worlds.arm.recording"
+        shutil.rmtree(folder / "film", ignore_errors=True)  # of a run that was cut off
         command("python", "-m", module, folder / "film", "--frames", 120, "--seed", 6)
         command("replay", "convert", folder / "film", bag, "--skill", "pose", "--rate", 30)
     return bag
