@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError, one_line
+from edge_runtime.remedies import missing_module
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,12 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
     except Exception as error:
         if debug:
             raise
-        remedy = "" if isinstance(error, (SuiteError, OSError)) else "; --debug shows more"
-        sys.stderr.write(f"{parser.prog}: {one_line(error)}{remedy}\n")
+        if isinstance(error, ModuleNotFoundError):
+            line = missing_module(error)
+        elif isinstance(error, (SuiteError, OSError)):
+            line = one_line(error)
+        else:
+            line = f"{one_line(error)}; --debug shows more"
+        sys.stderr.write(f"{parser.prog}: {line}\n")
         return _FAILED
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime.engine import AUTO, PROVIDERS
+from edge_runtime.pairing import SLOP_S
 from edge_runtime.parameters import Setting
 
 COMMON = (
@@ -20,7 +21,7 @@ COMMON = (
     Setting(
         "precision",
         default=AUTO,
-        description="which of the bundle's engines; auto takes the fastest",
+        description="which of the bundle's engines; auto takes int8 where the provider has it",
         allowed=(AUTO, "fp32", "int8"),
     ),
     Setting(
@@ -54,7 +55,7 @@ COMMON = (
 # Only of nodes with several image inputs.
 SLOP = Setting(
     "slop",
-    default=0.02,
+    default=SLOP_S,
     description="seconds by which the stamps of images that are paired may differ",
     low=0.0,
     high=10.0,

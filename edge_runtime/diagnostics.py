@@ -38,6 +38,11 @@ class Health:
     engine: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether nothing has come for so long that what is known of the frames is old."""
+        return self.silence_s is None or self.silence_s > _STALE_S
+
 
 def diagnostics(node: str, host: str, stamp: Any, health: Health, tally: Tally) -> DiagnosticArray:  # noqa: ANN401
     """Return the two statuses of a node, `<node>: input` and `<node>: inference`."""
@@ -65,7 +70,7 @@ def _input_status(node: str, host: str, health: Health, tally: Tally) -> Diagnos
     level, text = DiagnosticStatus.OK, "receiving"
     if health.state != "active":
         text = f"not listening: the node is {health.state}"
-    elif health.silence_s is None or health.silence_s > _STALE_S:
+    elif health.is_stale:
         level = DiagnosticStatus.STALE
         since = "yet" if health.silence_s is None else f"for {health.silence_s:.0f} s"
         text = f"no message on {health.topic} {since}"
@@ -90,7 +95,7 @@ def _inference_status(node: str, host: str, health: Health, tally: Tally) -> Dia
     slow = health.latency.get("total", {}).get("p95", 0.0)
     if health.failure and (health.state != "active" or tally.recent("failed")):
         level, text = DiagnosticStatus.ERROR, health.failure
-    elif 0 < health.budget_ms < slow:
+    elif 0 < health.budget_ms < slow and health.state == "active" and not health.is_stale:
         level = DiagnosticStatus.WARN
         text = f"p95 of the total is {slow:.1f} ms, over the budget of {health.budget_ms:g} ms"
     values = {

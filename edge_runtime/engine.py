@@ -54,7 +54,8 @@ def open_engine(
         bundle: as `load_bundle` returns it.
         provider: "auto" or a key of `PROVIDERS`.
         threads: of the processor; 0 takes every core this process may use.
-        precision: "fp32" or "int8" to choose among the bundle's engines; None takes the fastest.
+        precision: "fp32" or "int8" to choose among the bundle's engines; None takes int8
+            where the bundle has one that the provider runs.
 
     Returns:
         An engine whose `describe()` also says why others were passed over ("passed_over").

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge_runtime.calibration import Calibration
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr, to_depth
 
@@ -44,7 +45,7 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Frame:
-    """Decoded images and their camera infos by input name; optional ones may be absent.
+    """Decoded images and their calibrations by input name; optional ones may be absent.
 
     `header` is the first input's, for the outputs. The arrays may share memory with the messages:
     read only.
@@ -52,26 +53,24 @@ class Frame:
 
     header: Any
     images: Mapping[str, NDArray[Any]]
-    camera_info: Mapping[str, Any]
+    calibration: Mapping[str, Calibration]
 
 
 def decode(arrival: Arrival, inputs: Mapping[str, ImageInput]) -> Frame:
     """Decode all images of an arrival and check them against their camera infos.
 
     Raises:
-        MessageError: an image that cannot be used, or a camera info of another size.
+        MessageError: an image that cannot be used, or a camera info that is wrong or of another
+            size.
 
     """
     images = {name: _image(inputs[name], message) for name, message in arrival.messages.items()}
-    infos = {
-        name: info
+    calibrations = {
+        name: calibration
         for name, info in arrival.camera_info.items()
-        # An uncalibrated camera says so by a matrix of zeros: as good as no camera info.
-        if name in images and info.k[0] != 0
+        if name in images and (calibration := _calibration(name, images[name], info))
     }
-    for name, info in infos.items():
-        _check_size(name, images[name], info)
-    return Frame(next(iter(arrival.messages.values())).header, images, infos)
+    return Frame(next(iter(arrival.messages.values())).header, images, calibrations)
 
 
 def _image(source: ImageInput, message: Any) -> NDArray[Any]:  # noqa: ANN401
@@ -82,13 +81,17 @@ def _image(source: ImageInput, message: Any) -> NDArray[Any]:  # noqa: ANN401
         raise MessageError(msg, error.kind) from error
 
 
-def _check_size(name: str, image: NDArray[Any], info: Any) -> None:  # noqa: ANN401
-    # CameraInfo's size is the sensor's; the image is a window of it, binned.
-    width = (info.roi.width or info.width) // max(info.binning_x, 1)
-    height = (info.roi.height or info.height) // max(info.binning_y, 1)
-    if image.shape[:2] != (height, width):
+def _calibration(name: str, image: NDArray[Any], info: Any) -> Calibration | None:  # noqa: ANN401
+    try:
+        calibration = Calibration.from_camera_info(info)
+    except MessageError as error:
+        msg = f"input {name!r}: {error}"
+        raise MessageError(msg, error.kind) from error
+    if calibration and image.shape[:2] != (calibration.height, calibration.width):
         msg = (
-            f"input {name!r}: the camera info is for {width}x{height}, but the image is "
-            f"{image.shape[1]}x{image.shape[0]}: publish the camera info of this stream"
+            f"input {name!r}: the camera info is for {calibration.width}x{calibration.height}, but "
+            f"the image is {image.shape[1]}x{image.shape[0]}: publish the camera info of this "
+            "stream"
         )
         raise MessageError(msg, "camera info")
+    return calibration

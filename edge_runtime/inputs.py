@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
     from rclpy.subscription import Subscription
+    from rclpy.timer import Timer
 
     from edge_runtime.reporter import Reporter
 
@@ -35,10 +37,11 @@ BEST_EFFORT = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 _SECOND = 1_000_000_000
+_CHECK_S = 0.1
 
 
 class Inputs:
-    """Subscriptions that exist from `open` to `close` and hand over complete arrivals.
+    """Subscriptions that exist from `open` to `close` and hand over arrivals.
 
     `last_received` (`time.monotonic()`) and `age_s` (by its stamp) tell of the first input's last
     message, `topic` is its name after remapping.
@@ -57,12 +60,17 @@ class Inputs:
             [image.name for image in inputs[1:] if image.required],
             [image.name for image in inputs[1:] if not image.required],
         )
+        self._unpaired = 0
         self._camera_info: dict[str, Any] = {}
         self._last_stamp: int | None = None
-        self._subscriptions: dict[str, Subscription[Any]] = {}
+        # By input and kind, not by topic: two inputs may be remapped to the same one.
+        self._subscriptions: dict[tuple[str, type[Any]], Subscription[Any]] = {}
+        self._patience: Timer | None = None
 
-    def open(self, transport: str, slop_s: float, deliver: Callable[[Arrival], None]) -> None:
-        """Subscribe; `deliver` is called in the executor's thread."""
+    def open(
+        self, transport: str, slop_s: float, deliver: Callable[[Sequence[Arrival]], None]
+    ) -> None:
+        """Subscribe; `deliver` is called in the executor's thread, oldest arrival first."""
         self._pairing.slop_ns = round(slop_s * _SECOND)
         self._deliver = deliver
         for image in self.by_name.values():
@@ -70,23 +78,36 @@ class Inputs:
             # Depth does not survive JPEG: it stays raw beside a compressed colour image.
             if transport == "compressed" and image.kind == "colour":
                 topic, kind = f"{topic}/compressed", CompressedImage
-            self._subscribe(kind, topic, partial(self._on_image, image.name), RELIABLE)
+            callback = partial(self._on_image, image.name)
+            self._subscribe((image.name, kind), topic, callback, RELIABLE)
             if image.camera_info is not None:
                 topic = self._node.resolve_topic_name(image.camera_info)
                 keep = partial(self._camera_info.__setitem__, image.name)
-                self._subscribe(CameraInfo, topic, keep, BEST_EFFORT)
+                self._subscribe((image.name, CameraInfo), topic, keep, BEST_EFFORT)
+        # A frame that waits for an optional partner must not wait for the next message, which may
+        # never come. The timer runs only while something waits.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._patience = self._node.create_timer(_CHECK_S, self._give_up_waiting, clock=steady)
+        self._patience.cancel()
 
     def close(self) -> None:
         """Unsubscribe and forget everything that came."""
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        if self._patience is not None:
+            self._node.destroy_timer(self._patience)
+            self._patience = None
         self._pairing.clear()
         self._camera_info.clear()
         self._last_stamp = self.last_received = self.age_s = None
 
     def _subscribe(
-        self, kind: type[Any], topic: str, callback: Callable[[Any], None], qos: QoSProfile
+        self,
+        key: tuple[str, type[Any]],
+        topic: str,
+        callback: Callable[[Any], None],
+        qos: QoSProfile,
     ) -> None:
         """Subscribe as reliable as every publisher allows.
 
@@ -96,18 +117,21 @@ class Inputs:
         """
 
         def resubscribe() -> None:
-            self._node.destroy_subscription(self._subscriptions[topic])
-            self._subscribe(kind, topic, callback, BEST_EFFORT)
+            # The event may come when the inputs were closed meanwhile.
+            if self._subscriptions.get(key) is subscription:
+                self._node.destroy_subscription(subscription)
+                self._subscribe(key, topic, callback, BEST_EFFORT)
 
-        self._subscriptions[topic] = create_subscription(
+        subscription = create_subscription(
             self._node,
-            kind,
+            key[1],
             topic,
             callback,
             qos,
             on_lost=partial(self._reporter.tally.add, "lost"),
             on_incompatible=resubscribe,
         )
+        self._subscriptions[key] = subscription
 
     def _on_image(self, name: str, message: Any) -> None:  # noqa: ANN401
         received = time.perf_counter()
@@ -118,9 +142,19 @@ class Inputs:
             self.age_s = (self._node.get_clock().now().nanoseconds - stamp) / _SECOND
             if self._jumped_back(stamp):
                 return
-        unpaired = self._pairing.unpaired
-        sets = self._pairing.add(name, stamp, (message, received), time.monotonic())
-        if self._pairing.unpaired > unpaired:
+        now = time.monotonic()
+        self._hand_over(self._pairing.add(name, stamp, (message, received), now))
+        if self._pairing.is_waiting and self._patience and self._patience.is_canceled():
+            self._patience.reset()
+
+    def _give_up_waiting(self) -> None:
+        self._hand_over(self._pairing.take(time.monotonic()))
+        if self._patience and not self._pairing.is_waiting:
+            self._patience.cancel()
+
+    def _hand_over(self, sets: Sequence[dict[str, Any]]) -> None:
+        if self._pairing.unpaired > self._unpaired:
+            self._unpaired = self._pairing.unpaired
             others = ", ".join(other for other in self.by_name if other != self._first)
             slop_ms = self._pairing.slop_ns / 1e6
             self._reporter.reject(
@@ -128,9 +162,14 @@ class Inputs:
                 f"input {self._first!r}: no image with a stamp within {slop_ms:g} ms came from "
                 f"{others}: synchronise the cameras or raise the parameter 'slop'",
             )
-        for complete in sets:
-            messages = {other: message for other, (message, _) in complete.items()}
-            self._deliver(Arrival(messages, dict(self._camera_info), complete[self._first][1]))
+        infos = dict(self._camera_info)
+        if sets:
+            self._deliver(
+                [
+                    Arrival({n: m for n, (m, _) in found.items()}, infos, found[self._first][1])
+                    for found in sets
+                ]
+            )
 
     def _jumped_back(self, stamp: int) -> bool:
         last, self._last_stamp = self._last_stamp, stamp

@@ -50,6 +50,11 @@ class LatencyWindow:
             for name, milliseconds in stages.items():
                 self._values.setdefault(name, deque(maxlen=self._size)).append(milliseconds)
 
+    def clear(self) -> None:
+        """Forget all frames."""
+        with self._lock:
+            self._values.clear()
+
     def percentiles(self) -> dict[str, dict[str, float]]:
         """Return p50, p95, p99 and max in milliseconds by stage; empty before the first frame."""
         with self._lock:

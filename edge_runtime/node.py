@@ -24,7 +24,7 @@ from edge_runtime.share import shipped_bundle
 from edge_runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
     from rclpy.parameter import Parameter
@@ -62,7 +62,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         )
         self._reporter = Reporter(self)
         self._inputs = Inputs(self, self.inputs, self._reporter)
-        self._worker = Worker(self._handle)
+        self._worker = Worker(self._handle, self._reporter.fail)
         # A steady clock: with use_sim_time and no /clock the node must still say that it is alive.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
@@ -233,13 +233,12 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         for publisher in self._outputs:
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
-        self._reporter.engine = {}
+        self._reporter.forget()
         self._state = "unconfigured"
         self.unload()
 
-    def _deliver(self, arrival: Arrival) -> None:
-        if self._worker.give(arrival):
-            self._reporter.tally.add("dropped")
+    def _deliver(self, arrivals: Sequence[Arrival]) -> None:
+        self._reporter.tally.add("dropped", self._worker.give(arrivals))
 
     def _handle(self, arrival: Arrival) -> None:
         stopwatch = Stopwatch()
@@ -250,13 +249,10 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             result = self.process(frame, stopwatch)
             with stopwatch.stage("publish"):
                 self.publish(frame, result)
-        except MessageError as error:
-            self._reporter.reject(error.kind, str(error))
-        except Exception as error:  # noqa: BLE001 - whatever one frame does, the next one is served
-            self._reporter.fail(error)
-        else:
             stopwatch.add("total", (time.perf_counter() - arrival.received) * 1e3)
             self._reporter.processed(frame.header, stopwatch.stages)
+        except MessageError as error:
+            self._reporter.reject(error.kind, str(error))
 
     def _report(self) -> None:
         self._reporter.report(self._state, self._inputs, self.parameters["latency_budget_ms"])

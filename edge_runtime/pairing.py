@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# The default of the parameter `slop`.
+SLOP_S = 0.02
 _WAITING = 4
 _ALIVE_S = 1.0
+_PATIENCE_S = 0.2
+_JITTER_NS = 5_000_000
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A message of the first input that has not all its partners yet."""
+
+    stamp: int
+    message: Any
+    since: float
 
 
 class Pairing:
     """Sets of messages: one of the first input, and of each other the nearest within the slop.
 
-    A set is complete as soon as every other input has given its message. An optional input is
-    waited for only while it is alive, which means that something came from it within the last
-    second; without it, sets hold the rest. Sets come out in the order of the first input's
-    stamps; a first message that is overtaken, or that finds no partner before `_WAITING` newer
-    ones have come, is unpaired (optional ones missing: it comes out without them instead).
+    A first message waits for the partners that it lacks, and goes without the optional ones. One
+    of those is waited for only while it may still come: its input is alive (something came from
+    it within the last second), by its rhythm a message with this stamp is due, and not longer than
+    `_PATIENCE_S`. So a depth stream that is slower than the colour stream holds nothing up. Sets
+    come out in the order of the first input. A message that is overtaken by a complete set, or by
+    `_WAITING` newer ones, goes with what there is; without a required partner it is unpaired.
     """
 
     def __init__(self, first: str, required: Sequence[str], optional: Sequence[str]) -> None:
@@ -27,14 +43,19 @@ class Pairing:
         self.unpaired = 0
         self._first = first
         self._required = set(required)
-        self._waiting: deque[tuple[int, Any]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._others: dict[str, deque[tuple[int, Any]]] = {
             name: deque(maxlen=_WAITING) for name in [*required, *optional]
         }
         self._last_heard: dict[str, float] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `take` may give more as time goes by."""
+        return bool(self._waiting)
+
     def add(self, name: str, stamp: int, message: Any, now: float) -> list[dict[str, Any]]:  # noqa: ANN401
-        """Take a message and return the sets that are complete now, oldest first.
+        """Take a message and return the sets that can go now, oldest first.
 
         Args:
             name: of the input that it came from.
@@ -44,18 +65,24 @@ class Pairing:
 
         """
         if name == self._first:
-            self._waiting.append((stamp, message))
+            self._waiting.append(_Waiting(stamp, message, now))
         else:
             self._others[name].append((stamp, message))
             self._last_heard[name] = now
-        for index in range(len(self._waiting) - 1, -1, -1):
-            complete = self._match(*self._waiting[index], now)
-            if complete is not None:
-                for _ in range(index + 1):
-                    self._waiting.popleft()
-                self.unpaired += index
-                return [complete]
-        return self._expire()
+        return self.take(now)
+
+    def take(self, now: float) -> list[dict[str, Any]]:
+        """Return the sets that can go at this time, oldest first."""
+        ready = [index for index, item in enumerate(self._waiting) if self._can_go(item, now)]
+        going = max([0, len(self._waiting) - _WAITING, *(index + 1 for index in ready)])
+        sets = []
+        for item in [self._waiting.popleft() for _ in range(going)]:
+            found = self._partners(item.stamp)
+            if self._required <= found.keys():
+                sets.append({self._first: item.message, **found})
+            else:
+                self.unpaired += 1
+        return sets
 
     def clear(self) -> None:
         """Forget what is waiting, for example because time jumped."""
@@ -63,33 +90,25 @@ class Pairing:
         for messages in self._others.values():
             messages.clear()
 
-    def _match(self, stamp: int, message: Any, now: float) -> dict[str, Any] | None:  # noqa: ANN401
-        found = {self._first: message}
-        for name in self._others:
-            partner = self._partner(name, stamp)
-            if partner is not None:
-                found[name] = partner
-            elif name in self._required or self._is_alive(name, now):
-                return None
+    def _can_go(self, item: _Waiting, now: float) -> bool:
+        missing = self._others.keys() - self._partners(item.stamp).keys()
+        if missing & self._required:
+            return False
+        patient = now - item.since < _PATIENCE_S
+        return not (patient and any(self._may_come(name, item.stamp, now) for name in missing))
+
+    def _partners(self, stamp: int) -> dict[str, Any]:
+        found = {}
+        for name, candidates in self._others.items():
+            near = [(abs(other - stamp), index) for index, (other, _) in enumerate(candidates)]
+            distance, index = min(near, default=(self.slop_ns + 1, 0))
+            if distance <= self.slop_ns:
+                found[name] = candidates[index][1]
         return found
 
-    def _partner(self, name: str, stamp: int) -> Any | None:  # noqa: ANN401
-        candidates = self._others[name]
-        if not candidates:
-            return None
-        distance, index = min((abs(other - stamp), i) for i, (other, _) in enumerate(candidates))
-        return candidates[index][1] if distance <= self.slop_ns else None
-
-    def _is_alive(self, name: str, now: float) -> bool:
-        return now - self._last_heard.get(name, -_ALIVE_S) < _ALIVE_S
-
-    def _expire(self) -> list[dict[str, Any]]:
-        if len(self._waiting) <= _WAITING:
-            return []
-        stamp, message = self._waiting.popleft()
-        partners = {name: self._partner(name, stamp) for name in self._others}
-        if any(partners[name] is None for name in self._required):
-            self.unpaired += 1
-            return []
-        present = {name: partner for name, partner in partners.items() if partner is not None}
-        return [{self._first: message, **present}]
+    def _may_come(self, name: str, stamp: int, now: float) -> bool:
+        stamps = [other for other, _ in self._others[name]]
+        if not stamps or now - self._last_heard[name] >= _ALIVE_S:
+            return False
+        period = min((later - earlier for earlier, later in pairwise(stamps)), default=0)
+        return stamps[-1] + period <= stamp + self.slop_ns + _JITTER_NS

@@ -36,6 +36,8 @@ class Reporter:
         self.engine: dict[str, str] = {}
         self.failure = ""
         self._node = node
+        # With its namespace, because two cameras may each have a node of the same name.
+        self._name = node.get_fully_qualified_name().lstrip("/")
         self._host = platform.node()
         self._window = LatencyWindow(_WINDOW)
         self._complaints = Complaints()
@@ -46,12 +48,17 @@ class Reporter:
             DiagnosticArray, "/diagnostics", result_qos(depth=10)
         )
 
+    def forget(self) -> None:
+        """Let go of what belongs to the engine that was served."""
+        self.engine = {}
+        self._window.clear()
+
     def processed(self, header: Any, stages: Mapping[str, float]) -> None:  # noqa: ANN401
         """Take the stage times (ms) of a frame that was served."""
         self.tally.add("processed")
         self._window.add(stages)
         if self._latency.get_subscription_count():
-            self._latency.publish(latency_message(self._node.get_name(), header, stages))
+            self._latency.publish(latency_message(self._name, header, stages))
 
     def reject(self, kind: str, message: str) -> None:
         """Count and log a message that cannot be used."""
@@ -83,9 +90,7 @@ class Reporter:
             failure=self.failure,
         )
         stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics(self._node.get_name(), self._host, stamp, health, self.tally)
-        )
+        self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.tally))
 
 
 def result_qos(depth: int) -> QoSProfile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _USAGE = 2
+# What the C library adds to its message: the state of its lexer, and lines of its source.
+_INTERNALS = re.compile(r"\. Error: Expected lexeme.*|, at /.*", re.DOTALL)
+_SYNTAX = (
+    "accepted after --ros-args are -p NAME:=VALUE, --params-file FILE and -r FROM:=TO, names of "
+    "letters, digits and _"
+)
 
 
 def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None) -> int:
@@ -35,7 +42,8 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         _parser(node_class).parse_args(remove_ros_args(words)[1:])
         rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # noqa: BLE001 - rclpy raises what the C library says
-        sys.stderr.write(f"{node_class.node_name}: {one_line(error)}\n")
+        said = _INTERNALS.sub("", str(error))
+        sys.stderr.write(f"{node_class.node_name}: {' '.join(said.split())}: {_SYNTAX}\n")
         return _USAGE
     try:
         return _spin(node_class)

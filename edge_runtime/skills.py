@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from edge_runtime.errors import SettingError
+from edge_runtime.remedies import missing_module
 
 GROUP = "compressed_grasp.skills"
 
@@ -32,10 +33,7 @@ def load_skill(name: str) -> object:
     try:
         skill: object = entry.load()()
     except ModuleNotFoundError as error:
-        msg = (
-            f"skill {name!r} needs the Python package {error.name!r}, which is not installed: "
-            "install the extra that brings it, for example compressed_grasp[compress]"
-        )
+        msg = f"skill {name!r}: {missing_module(error)}"
         raise SettingError(msg) from error
     return skill
 

@@ -1,22 +1,27 @@
-"""One thread that works on the newest item: what waits is replaced by what is newer."""
+"""One thread that works on the newest items: what waits is replaced by what is newer."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Item = TypeVar("Item")
 
 
 class Worker(Generic[Item]):
-    """Calls `work(item)`, which must not raise, in a thread of its own between start and stop."""
+    """Calls `work(item)` in a thread of its own between start and stop.
 
-    def __init__(self, work: Callable[[Item], None]) -> None:
+    What `work` raises goes to `failed`, which must not raise, and the next item is worked on.
+    """
+
+    def __init__(self, work: Callable[[Item], None], failed: Callable[[Exception], None]) -> None:
         self._work = work
-        self._waiting: Item | None = None
+        self._failed = failed
+        self._waiting: deque[Item] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -26,30 +31,36 @@ class Worker(Generic[Item]):
         self._thread = thread
         thread.start()
 
-    def give(self, item: Item) -> bool:
-        """Leave an item for the thread; True if it took the place of one not yet begun."""
+    def give(self, items: Iterable[Item]) -> int:
+        """Leave items that belong together; return how many not yet begun they take the place of.
+
+        They are worked on in their order, each unless newer items come before its turn.
+        """
         with self._changed:
-            replaced = self._waiting is not None
-            self._waiting = item
+            replaced = len(self._waiting)
+            self._waiting = deque(items)
             self._changed.notify()
             return replaced
 
     def stop(self) -> None:
-        """Finish the item in work, forget the waiting one, and end the thread."""
+        """Finish the item in work, forget the waiting ones, and end the thread."""
         with self._changed:
             thread, self._thread = self._thread, None
-            self._waiting = None
+            self._waiting.clear()
             self._changed.notify()
         if thread is not None:
             thread.join()
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
-            self._work(item)
+            try:
+                self._work(item)
+            # Whatever one item does, the next one is served.
+            except Exception as error:  # noqa: BLE001, PERF203
+                self._failed(error)
 
     def _next(self) -> Item | None:
         with self._changed:
-            while self._waiting is None and self._thread is not None:
+            while not self._waiting and self._thread is not None:
                 self._changed.wait()
-            item, self._waiting = self._waiting, None
-            return item
+            return self._waiting.popleft() if self._waiting else None

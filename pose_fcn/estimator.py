@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.latency import Stopwatch
@@ -39,6 +39,13 @@ class PoseSettings(BaseModel):
     links: tuple[tuple[int, int], ...]
     reference_link: tuple[int, int]
 
+    @model_validator(mode="after")
+    def _thresholds_are_in_order(self) -> PoseSettings:
+        if self.grow_threshold > self.seed_threshold:
+            message = f"grow_threshold {self.grow_threshold} > seed_threshold {self.seed_threshold}"
+            raise ValueError(message)
+        return self
+
 
 class Keypoints(NamedTuple):
     """Keypoints of one picture, in the order of the bundle's names.
@@ -60,15 +67,22 @@ class Keypoints(NamedTuple):
 class PoseEstimator:
     """Finds an arm's keypoints in pictures of any size."""
 
-    def __init__(self, run: Run, settings: PoseSettings, names: Sequence[str]) -> None:
-        """`run` maps {"image": (1, 3, h, w) float32 RGB in 0..1} to {"maps": (1, 9, h/2, w/2)}."""
+    def __init__(
+        self, run: Run, settings: PoseSettings, names: Sequence[str], min_score: float = 0.0
+    ) -> None:
+        """Wrap a network.
+
+        `run` maps {"image": (1, 3, h, w) float32 RGB in 0..1} to {"maps": (1, 9, h/2, w/2)}.
+        Keypoints that score less than `min_score` are not found.
+        """
         self._run = run
+        self._min_score = min_score
         self._canvas = np.zeros((0, 0, 3), np.uint8)
         self.settings = settings
         self.names = tuple(names)
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, run: Run) -> PoseEstimator:
+    def from_bundle(cls, bundle: Bundle, run: Run, min_score: float = 0.0) -> PoseEstimator:
         """Serve a bundle with the engine `run` that was opened for it.
 
         Raises:
@@ -79,7 +93,16 @@ class PoseEstimator:
         except ValidationError as error:
             message = f"bundle '{bundle.path}': settings.{first_problem(error)}; build it again"
             raise BundleError(message) from None
-        return cls(run, settings, bundle.manifest.names)
+        names, maps = bundle.manifest.names, bundle.manifest.outputs[0].shape[1]
+        ends = {end for link in (*settings.links, settings.reference_link) for end in link}
+        if maps != len(names) + 1 or not ends <= set(range(len(names))):
+            message = (
+                f"bundle '{bundle.path}': {len(names)} keypoints, {maps} maps and links between "
+                f"keypoints {sorted(ends)} do not fit: one map for each keypoint and one for the "
+                "skeleton are expected; build it again"
+            )
+            raise BundleError(message)
+        return cls(run, settings, names, min_score)
 
     def estimate(self, bgr: NDArray[np.uint8], stopwatch: Stopwatch | None = None) -> Keypoints:
         """Find the keypoints in a (h, w, 3) uint8 BGR picture.
@@ -99,7 +122,9 @@ class PoseEstimator:
             )
             # Pixel k of a map that has half the size covers the pixels 2k and 2k + 1.
             positions = ((clusters.positions + 0.5) * 2 / scale - 0.5).astype(np.float32)
-        return Keypoints(positions, clusters.scores, clusters.found, maps)
+            found = clusters.found & (clusters.scores >= self._min_score)
+            positions[~found] = np.nan
+        return Keypoints(positions, clusters.scores, found, maps)
 
     def _network_input(self, bgr: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Scale to `long_side`, pad with black at the right and the bottom to the stride."""

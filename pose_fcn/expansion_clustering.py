@@ -34,8 +34,9 @@ def expansion_clustering(
 
     A cluster grows from its seeds, the pixels of at least `seed_threshold`, over all 8-connected
     neighbours of at least `grow_threshold`. A map may have several clusters; the one with the
-    largest sum of values wins (of equals, the first in reading order), so a broad response beats
-    a lone spike. The keypoint is the centre of the winner's pixels, weighted by their values.
+    largest sum of squared values wins (of equals, the first in reading order), so a broad response
+    beats a lone spike, and a sharp one beats a faint haze. The keypoint is the centre of the
+    winner's pixels, weighted by their values.
 
     Non-finite pixels count as 0. A blob cut by the border gives the centre of the part inside.
     An empty map, or one without a seed, gives "not found".
@@ -72,14 +73,15 @@ def expansion_clustering(
     cluster = labels.reshape(count, height + 1, width)[owner, y, x].astype(np.intp) - 1
     value = values[owner, y, x].astype(np.float64)
     mass = np.bincount(cluster, value)
+    strength = np.bincount(cluster, value**2)
     peak = np.zeros(mass.size, np.float32)
     np.maximum.at(peak, cluster, values[owner, y, x])
     keypoint = np.zeros(mass.size, np.intp)
     keypoint[cluster] = owner
 
     seeded = np.flatnonzero(peak >= seed_threshold)
-    # The heaviest last, of equals the first in reading order last: it is the one that stays.
-    order = seeded[np.lexsort((-seeded, mass[seeded]))]
+    # The strongest last, of equals the first in reading order last: it is the one that stays.
+    order = seeded[np.lexsort((-seeded, strength[seeded]))]
     winner = np.full(count, -1)
     winner[keypoint[order]] = order
     found = winner >= 0

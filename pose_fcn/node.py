@@ -13,6 +13,7 @@ from edge_runtime.errors import MessageError
 from edge_runtime.frame import ImageInput
 from edge_runtime.images import to_image_message
 from edge_runtime.node import SkillNode
+from edge_runtime.parameters import Setting
 from edge_runtime.run_node import run_node
 from pose_fcn.estimator import PoseEstimator
 from pose_fcn.lifting import lift_keypoints
@@ -45,13 +46,24 @@ class ArmPoseNode(SkillNode[ArmPose]):
         ImageInput("image", "colour", camera_info="camera_info"),
         ImageInput("depth", "depth", required=False),
     )
+    settings = (
+        Setting(
+            "min_score",
+            default=0.0,
+            description="keypoints that score less are not found; 0 takes the bundle's threshold",
+            low=0.0,
+            high=1.0,
+        ),
+    )
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
         """Open the outputs and make the estimator."""
-        self._estimator = PoseEstimator.from_bundle(bundle, engine.run)
-        self._cloud = self.create_output(PointCloud2, "/arm_pose/keypoints")
-        self._markers = self.create_output(MarkerArray, "/arm_pose/markers")
-        self._overlay = self.create_output(Image, "/arm_pose/overlay", depth=1)
+        self._estimator = PoseEstimator.from_bundle(
+            bundle, engine.run, self.parameters["min_score"]
+        )
+        self._cloud = self.create_output(PointCloud2, "~/keypoints")
+        self._markers = self.create_output(MarkerArray, "~/markers")
+        self._overlay = self.create_output(Image, "~/overlay", depth=1)
 
     def unload(self) -> None:
         """Let go of the engine."""
@@ -78,7 +90,7 @@ class ArmPoseNode(SkillNode[ArmPose]):
 
 def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
     unknown = np.full((len(positions), 3), np.nan, np.float32)
-    depth, info = frame.images.get("depth"), frame.camera_info.get("image")
+    depth, camera = frame.images.get("depth"), frame.calibration.get("image")
     if depth is None:
         return unknown
     rows, columns = frame.images["image"].shape[:2]
@@ -88,10 +100,9 @@ def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float3
             "publish depth that is registered to the colour image"
         )
         raise MessageError(message, "depth size")
-    if info is None:
+    if camera is None:
         return unknown
-    matrix = np.array(info.k, float).reshape(3, 3)
-    return lift_keypoints(positions, depth, matrix, np.array(info.d), info.distortion_model)
+    return lift_keypoints(positions, depth, camera.matrix, camera.distortion, camera.model)
 
 
 def main(argv: list[str] | None = None) -> int:

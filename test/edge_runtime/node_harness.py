@@ -91,7 +91,10 @@ class NodeProcess:
 class Client:
     """Publishes images, receives results, and drives the node's life."""
 
-    def __init__(self, *, reliable: bool = True, compressed: bool = False) -> None:
+    def __init__(
+        self, *, reliable: bool = True, compressed: bool = False, namespace: str = ""
+    ) -> None:
+        self._namespace = namespace
         self.results: queue.Queue[PointStamped] = queue.Queue()
         self.latency: list[DiagnosticArray] = []
         self.diagnostics: list[DiagnosticArray] = []
@@ -184,7 +187,7 @@ class Client:
         return True
 
     def _call(self, kind: Any, name: str, request: Any) -> Any:  # noqa: ANN401
-        client = self._node.create_client(kind, f"/brightness/{name}")
+        client = self._node.create_client(kind, f"{self._namespace}/brightness/{name}")
         assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(request)
         wait_until(future.done, f"an answer of {name}")

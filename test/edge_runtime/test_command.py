@@ -49,6 +49,30 @@ def test_debug_shows_the_traceback_wherever_it_stands(words: list[str]) -> None:
         run_command(parser(fail), words)
 
 
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [
+        ("torch.nn", "'torch' is not installed: pip install '.[compress]' in the source tree"),
+        ("mujoco", "pip install '.[train]'"),
+        ("rosbags.highlevel", "pip install '.[replay]'"),
+        ("tqdm", "pip install '.[compress]' in the source tree or pip install '.[replay]'"),
+        ("rclpy", "source a ROS 2 installation, or pip install '.[ros]'"),
+        ("sensor_msgs.msg", "source a ROS 2 installation, or pip install '.[ros]'"),
+        ("somebodys_skill", "install the Python package that has it"),
+    ],
+)
+def test_a_missing_module_names_what_brings_it(
+    module: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def import_it(_: argparse.Namespace) -> None:
+        raise ModuleNotFoundError(name=module)
+
+    assert run_command(parser(import_it), ["run"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert remedy in error
+
+
 def test_an_interrupt_has_the_shells_code() -> None:
     def interrupt(_: argparse.Namespace) -> None:
         raise KeyboardInterrupt

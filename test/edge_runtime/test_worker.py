@@ -14,16 +14,35 @@ def test_the_newest_waiting_item_wins_and_the_others_are_reported() -> None:
         go.acquire()
         done.append(item)
 
-    worker = Worker(work)
+    worker = Worker(work, print)
     worker.start()
-    assert not worker.give(1)
+    assert worker.give([1]) == 0
     assert begun.acquire(timeout=5)
-    assert [worker.give(item) for item in (2, 3, 4)] == [False, True, True]
-    go.release()
-    assert begun.acquire(timeout=5)
+    # Those that come together are all worked on, unless newer ones come.
+    assert [worker.give(items) for items in ([2], [3, 4], [5, 6])] == [0, 1, 2]
+    for _ in range(2):
+        go.release()
+        assert begun.acquire(timeout=5)
     go.release()
     worker.stop()
-    assert done == [1, 4]
+    assert done == [1, 5, 6]
+
+
+def test_an_item_that_fails_is_reported_and_the_next_one_is_worked_on() -> None:
+    failures: list[Exception] = []
+    done = threading.Event()
+
+    def work(item: int) -> None:
+        if item == 1:
+            raise RuntimeError("publisher is gone")
+        done.set()
+
+    worker = Worker(work, failures.append)
+    worker.start()
+    worker.give([1, 2])
+    assert done.wait(5)
+    worker.stop()
+    assert [str(error) for error in failures] == ["publisher is gone"]
 
 
 def test_stop_finishes_the_item_in_work_and_start_begins_anew() -> None:
@@ -34,10 +53,10 @@ def test_stop_finishes_the_item_in_work_and_start_begins_anew() -> None:
         begun.release()
         done.append(item)
 
-    worker = Worker(work)
+    worker = Worker(work, print)
     for item in (1, 2):
         worker.start()
-        worker.give(item)
+        worker.give([item])
         assert begun.acquire(timeout=5)
         worker.stop()
         assert done[-1] == item

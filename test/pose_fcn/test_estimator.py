@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from edge_runtime.latency import Stopwatch
 from pose_fcn.estimator import PoseEstimator, PoseSettings
@@ -30,16 +31,37 @@ def colour_network(inputs: dict[str, Any]) -> dict[str, Any]:
 def test_positions_are_in_the_pixels_of_the_given_picture(height: int, width: int) -> None:
     estimator = PoseEstimator(colour_network, SETTINGS, NAMES)
     picture = np.zeros((height, width, 3), np.uint8)
-    reach = max(height, width) // 32
-    centres = {0: (width // 4, height // 3), 2: (width - reach - 1, height - reach - 1)}
-    for channel, (u, v) in centres.items():  # blue is channel 0 of BGR, keypoint 2 of RGB
-        picture[v - reach : v + reach + 1, u - reach : u + reach + 1, 2 - channel] = 255
+    # Squares of whole map pixels, so that scaling keeps their centres to a fraction of a pixel.
+    cell = max(1, round(2 * max(height, width) / 256))
+    centres = {}
+    for channel, (column, row) in {0: (20, 10), 2: (61, 30)}.items():
+        left, top = min(column * cell, width - 4 * cell), min(row * cell, height - 4 * cell)
+        # Blue is channel 0 of BGR and keypoint 2, as the network sees RGB.
+        picture[top : top + 4 * cell, left : left + 4 * cell, 2 - channel] = 255
+        centres[channel] = (left + 2 * cell - 0.5, top + 2 * cell - 0.5)
     keypoints = estimator.estimate(picture)
     assert keypoints.found.tolist() == [True, False, True]
-    tolerance = max(height, width) / 256
+    network_pixel = max(height, width) / 256
     for channel, centre in centres.items():
-        assert keypoints.positions[channel] == pytest.approx(centre, abs=tolerance)
+        assert keypoints.positions[channel] == pytest.approx(centre, abs=0.3 * network_pixel)
     assert np.isnan(keypoints.positions[1]).all()
+
+
+def test_keypoints_below_the_least_score_are_not_found_but_keep_their_score() -> None:
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[100:120, 100:120] = (0, 150, 250)
+    sure = PoseEstimator(colour_network, SETTINGS, NAMES, min_score=0.8).estimate(picture)
+    assert sure.found.tolist() == [True, False, False]
+    assert np.isnan(sure.positions[1]).all()
+    assert sure.scores == pytest.approx([250 / 255, 150 / 255, 0], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "change", [{"grow_threshold": 0.7}, {"long_side": 100}, {"links": [(0, 1, 2)]}, {"gain": 1}]
+)
+def test_settings_that_contradict_themselves_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        PoseSettings.model_validate({**SETTINGS.model_dump(), **change})
 
 
 def test_the_picture_before_leaves_nothing_in_the_padding() -> None:

@@ -16,7 +16,7 @@ def bell(x: float, y: float, *, height: int = 60, width: int = 80, peak: float =
 
 
 def grown_by_hand(plane: np.ndarray) -> tuple[float, float, float] | None:
-    """The docstring's rule with a flood fill: x, y and score of the heaviest cluster."""
+    """The docstring's rule with a flood fill: x, y and score of the strongest cluster."""
     values = np.where(np.isfinite(plane), plane, 0)
     rest = {(int(y), int(x)) for y, x in np.argwhere(values >= GROW)}
     best = None
@@ -32,8 +32,8 @@ def grown_by_hand(plane: np.ndarray) -> tuple[float, float, float] | None:
         rest -= cluster
         weights = np.array([values[pixel] for pixel in cluster], float)
         centre = weights @ np.array(list(cluster)) / weights.sum()
-        if best is None or weights.sum() > best[0]:
-            best = (weights.sum(), centre[1], centre[0], weights.max())
+        if best is None or (weights**2).sum() > best[0]:
+            best = ((weights**2).sum(), centre[1], centre[0], weights.max())
     return best and best[1:]
 
 

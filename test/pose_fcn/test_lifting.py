@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.calibration import Calibration
 from pose_fcn.lifting import lift_keypoints
 
 MATRIX = np.array([[400.0, 0, 310], [0, 410, 250], [0, 0, 1]])
@@ -35,3 +38,26 @@ def test_without_depth_or_position_there_is_no_point() -> None:
     positions = np.array([[10, 10], [np.nan, np.nan], [-5, 3], [900, 3]], np.float32)
     depth = np.full((480, 640), np.nan, np.float32)
     assert np.isnan(lift_keypoints(positions, depth, MATRIX, np.zeros(5))).all()
+
+
+@pytest.mark.parametrize("window", [(0, 0, 0, 0), (160, 120, 320, 240)])
+def test_the_centre_of_a_binned_window_lies_on_the_optical_axis(
+    window: tuple[int, int, int, int],
+) -> None:
+    left, top, width, height = window
+    info = SimpleNamespace(
+        width=640,
+        height=480,
+        k=[600.0, 0, 320, 0, 600, 240, 0, 0, 1],
+        d=[],
+        distortion_model="",
+        binning_x=2,
+        binning_y=2,
+        roi=SimpleNamespace(x_offset=left, y_offset=top, width=width, height=height),
+    )
+    camera = Calibration.from_camera_info(info)
+    assert camera is not None
+    centre = np.array([[camera.width / 2, camera.height / 2]], np.float32)
+    depth = np.full((camera.height, camera.width), 1.5, np.float32)
+    lifted = lift_keypoints(centre, depth, camera.matrix, camera.distortion, camera.model)
+    np.testing.assert_allclose(lifted, [[0, 0, 1.5]], atol=1e-6)

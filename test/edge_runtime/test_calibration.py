@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import MessageError
+from edge_runtime.frame import Arrival, ImageInput, decode
+
+if TYPE_CHECKING:
+    from edge_runtime.calibration import Calibration
+
+K = [600.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
+
+
+def camera_info(**changes: object) -> SimpleNamespace:
+    window = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0, do_rectify=False)
+    fields = {
+        "width": 640,
+        "height": 480,
+        "k": K,
+        "d": [],
+        "distortion_model": "plumb_bob",
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": window,
+    }
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def calibration(info: SimpleNamespace, width: int, height: int) -> Calibration | None:
+    message = SimpleNamespace(
+        header=None,
+        width=width,
+        height=height,
+        encoding="mono8",
+        step=width,
+        is_bigendian=0,
+        data=bytes(width * height),
+    )
+    arrival = Arrival({"image": message}, {"image": info}, 0.0)
+    return decode(arrival, {"image": ImageInput("image", "colour")}).calibration.get("image")
+
+
+def test_the_matrix_is_that_of_the_binned_window() -> None:
+    window = SimpleNamespace(x_offset=160, y_offset=120, width=320, height=240, do_rectify=False)
+    binned = {"binning_x": 2, "binning_y": 4}
+    for info, size, focal in [
+        (camera_info(), (640, 480), (600, 500)),
+        (camera_info(**binned), (320, 120), (300, 125)),
+        (camera_info(roi=window), (320, 240), (600, 500)),
+        (camera_info(roi=window, **binned), (160, 60), (300, 125)),
+    ]:
+        found = calibration(info, *size)
+        assert found is not None
+        # The sensor's centre is its principal point, and stays the picture's.
+        expected = [[focal[0], 0, size[0] / 2], [0, focal[1], size[1] / 2], [0, 0, 1]]
+        np.testing.assert_array_equal(found.matrix, expected)
+
+
+def test_an_uncalibrated_camera_has_no_calibration() -> None:
+    assert calibration(camera_info(k=[0.0] * 9, distortion_model="?"), 640, 480) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "count"),
+    [
+        ("", 0),
+        ("plumb_bob", 0),
+        ("plumb_bob", 4),
+        ("plumb_bob", 5),
+        ("rational_polynomial", 8),
+        ("equidistant", 4),
+    ],
+)
+def test_known_distortions_are_taken(model: str, count: int) -> None:
+    found = calibration(camera_info(distortion_model=model, d=[0.1] * count), 640, 480)
+    assert found is not None
+    assert found.model == (model or "plumb_bob")
+    assert found.distortion.shape == (count,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"distortion_model": "fisheye"}, ["'fisheye'", "equidistant with 4", "calibration file"]),
+        ({"distortion_model": "", "d": [0.1] * 5}, ["''", "plumb_bob with 0 or 4 or 5"]),
+        ({"d": [0.1] * 3}, ["[0.1, 0.1, 0.1]", "plumb_bob with 0 or 4 or 5"]),
+        ({"d": [math.nan] * 5}, ["nan", "allowed"]),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, ["polynomial with 8"]),
+        ({"distortion_model": "equidistant"}, ["equidistant with 4"]),
+        ({"k": [600.0, *[0.0] * 8]}, ["600.0", "focal lengths above 0"]),
+        ({"k": [math.nan] * 9}, ["nan", "finite"]),
+        ({"width": 320}, ["320x480", "640x480", "of this stream"]),
+    ],
+)
+def test_a_camera_info_that_contradicts_itself_or_the_image_is_refused_in_one_line(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(MessageError) as caught:
+        calibration(camera_info(**changes), 640, 480)
+    assert caught.value.kind == "camera info"
+    assert "\n" not in str(caught.value)
+    for word in ["input 'image'", *words]:
+        assert word in str(caught.value)
