@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, cast
+from itertools import count
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,6 +55,12 @@ class PoseData(BaseModel):
     held_out: int = Field(gt=0, description="rendered for judging, from another seed")
     size: int = Field(default=256, ge=128, multiple_of=32, description="side in pixels")
     seed: int = Field(default=1, ge=0)
+    windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] = Field(
+        default=(128, 192, 256),
+        min_length=1,
+        description="sides of the training windows, one drawn for every batch: small ones are "
+        "cheap, large ones show the whole arm",
+    )
 
 
 class PoseSkill:
@@ -128,7 +135,10 @@ class PoseSkill:
         if split == "calibration":
             yield from _plain_batches(images, batch_size, seed, start_step)
         else:
-            yield from _view_batches(images, _description(data), batch_size, seed, start_step)
+            links = _description(data).links
+            for step in count(start_step):
+                rng = np.random.default_rng((seed, step))
+                yield _view_batch(images, links, data.windows, batch_size, rng)
 
     def data_digest(self, data: PoseData) -> str:
         """Hash what the training images are rendered from: the arm's files and backgrounds."""
@@ -256,25 +266,25 @@ def _plain_batches(
         yield {"image": torch.from_numpy(cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True))}
 
 
-def _view_batches(
-    images: ImageSet, arm: ArmDescription, batch_size: int, seed: int, start_step: int
-) -> Iterator[Batch]:
-    from itertools import count
-
+def _view_batch(
+    images: ImageSet,
+    links: Sequence[tuple[int, int]],
+    windows: Sequence[int],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Batch:
     import cv2
     import torch
 
     from pose_fcn.training_images import draw_window_side, random_view, target_maps, vary_colours
 
-    for step in count(start_step):
-        rng = np.random.default_rng((seed, step))
-        side = draw_window_side(rng)
-        views, maps = [], []
-        for index in rng.integers(len(images), size=batch_size):
-            view, keypoints = random_view(rng, images, int(index), side)
-            views.append(vary_colours(rng, view))
-            maps.append(target_maps(keypoints, arm.links, side))
-        yield {
-            "image": torch.from_numpy(cv2.dnn.blobFromImages(views, 1 / 255, swapRB=True)),
-            "maps": torch.from_numpy(np.stack(maps)),
-        }
+    side = draw_window_side(rng, windows)
+    views, maps = [], []
+    for index in rng.integers(len(images), size=batch_size):
+        view, keypoints = random_view(rng, images, int(index), side)
+        views.append(vary_colours(rng, view))
+        maps.append(target_maps(keypoints, links, side))
+    return {
+        "image": torch.from_numpy(cv2.dnn.blobFromImages(views, 1 / 255, swapRB=True)),
+        "maps": torch.from_numpy(np.stack(maps)),
+    }

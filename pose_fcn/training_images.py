@@ -16,19 +16,16 @@ if TYPE_CHECKING:
 
     from edge_worlds.arm.dataset import ImageSet
 
-WINDOW_SIDES = (128, 192, 256)
-"""Sides of the square training windows; one is drawn for every batch."""
-
-_WINDOW_ODDS = (0.5, 0.3, 0.2)
 _SIGMA = 2.0  # of a keypoint's bell, in pixels of the map
 _LINK_THICKNESS = 2
 _CELL = 8  # smallest side of a blotted-out rectangle
 _SPOIL_ODDS = 0.15
 
 
-def draw_window_side(rng: np.random.Generator) -> int:
-    """Draw the side of a batch's windows: small ones are cheap, large ones show it all."""
-    return int(rng.choice(WINDOW_SIDES, p=_WINDOW_ODDS))
+def draw_window_side(rng: np.random.Generator, sides: Sequence[int]) -> int:
+    """Draw the side of a batch's windows so that each of `sides` gets about as many pixels."""
+    odds = 1 / np.square(sides, dtype=float)
+    return int(rng.choice(sides, p=odds / odds.sum()))
 
 
 def random_view(
