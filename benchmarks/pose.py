@@ -1,9 +1,9 @@
 """Figures of the arm-pose skill: every engine in the real node, one after the other in one run.
 
-    compress run config/recipes/pose.yaml --output output/pose
-    python benchmarks/pose.py output/pose
+    compress run config/recipes/pose_pruned.yaml --output output/pose_pruned
+    python benchmarks/pose.py output/pose_pruned
 
-Takes the bundle of that `compress run`, makes one of the unpruned network beside it, films the own
+Takes the bundle of that `compress run`, makes the one of pose.yaml beside it, films the own
 arm (640x480), and replays the film into `pose_node`: at 30 Hz for a minute, then at the highest
 rate. Then asks the bundle that ships what the score of a keypoint is worth. Prints Markdown tables
 and writes `pose.json` beside the bundle.
@@ -20,7 +20,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from pose_scores import score_table
 
 from edge_compression.results import read_report
@@ -41,20 +40,6 @@ def command(*words: object) -> None:
     """Run one of our commands and show its progress."""
     program, *rest = (str(word) for word in words)
     subprocess.run([str(Path(sys.executable).with_name(program)), *rest], check=True)
-
-
-def unpruned_bundle(folder: Path) -> Path:
-    """Export and quantise the shipped weights as they are."""
-    recipe = yaml.safe_load(RECIPE.read_text())
-    recipe = {key: recipe[key] for key in ("skill", "data", "quantise")} | {
-        "name": "unpruned",
-        "checkpoint": str((RECIPE.parent / recipe["checkpoint"]).resolve()),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    command("compress", "run", path, "--output", folder)
-    return folder / "bundle"
 
 
 def film(folder: Path) -> Path:
@@ -106,11 +91,12 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="--output of `compress run pose.yaml`")
+    parser.add_argument("folder", type=Path, help="--output of `compress run pose_pruned.yaml`")
     parser.add_argument("--seconds", type=float, default=60.0, help="at 30 Hz, for each engine")
     args = parser.parse_args()
     work = args.folder / "benchmark"
-    bundles = {"unpruned": unpruned_bundle(work / "unpruned"), "pruned": args.folder / "bundle"}
+    command("compress", "run", RECIPE, "--output", work / "unpruned")
+    bundles = {"unpruned": work / "unpruned" / "bundle", "pruned": args.folder / "bundle"}
     bag = film(work)
     nodes = {}
     for name, bundle in bundles.items():
