@@ -43,6 +43,7 @@ def client() -> Iterator[Any]:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     node.spin_until = lambda done: spin_until(executor, done)
+    node.listen = lambda seconds: listen(executor, seconds)
     try:
         yield node
     finally:
@@ -56,6 +57,12 @@ def spin_until(executor: SingleThreadedExecutor, done: Callable[[], object]) -> 
     while not done():
         assert time.monotonic() < end, "no answer"
         executor.spin_once(timeout_sec=0.1)
+
+
+def listen(executor: SingleThreadedExecutor, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.05)
 
 
 def message(values: np.ndarray, encoding: str, second: int) -> Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,8 +67,7 @@ class Camera:
             self.listen(0.2)
 
     def listen(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        self._node.spin_until(lambda: time.monotonic() > end)
+        self._node.listen(seconds)
 
     def send(self, image: Image) -> int:
         self.second += 1
