@@ -73,7 +73,9 @@ def row(steady: RunReport, peak: RunReport) -> dict[str, float]:
         "frames at 30 Hz": steady.playback.published,
         "unanswered": steady.playback.published - steady.playback.answered,
         "memory growth [MiB]": steady.usage.rss_last_mib - steady.usage.rss_first_mib,
-        "highest rate [Hz]": peak.playback.answered_hz or 0.0,
+        "answers a second at the searched rate": peak.playback.answered_hz or 0.0,
+        "unanswered at that rate [%]": 100
+        * (1 - peak.playback.answered / max(1, peak.playback.published)),
     }
 
 
