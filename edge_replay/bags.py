@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from edge_replay.protocol import Input
 
-_SLOP_NS = round(SLOP_S * 1e9)
 _WAITING_LIMIT = 30
 _ROS2_TYPES = get_typestore(Stores.ROS2_HUMBLE)
 
@@ -67,19 +66,27 @@ class Recording:
         notes: what a reader of the results should know about it.
     """
 
-    def __init__(self, path: Path, inputs: Sequence[Input], chosen: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        inputs: Sequence[Input],
+        chosen: Mapping[str, str],
+        slop: float = SLOP_S,
+    ) -> None:
         """Open a bag and settle its topics.
 
         Args:
             path: .bag file, bag directory, or a lone .db3 or .mcap file.
             inputs: of the node, the image that makes a frame first.
             chosen: input topic -> bag topic where the type alone does not tell; "" feeds nothing.
+            slop: seconds by which the stamps of an image and of what accompanies it may differ.
 
         Raises:
             SettingError: not a bag, or a required input cannot be fed, or not unambiguously.
         """
         self.path = path
         self._inputs = tuple(inputs)
+        self._slop_ns = round(slop * 1e9)
         with _opened(path) as reader:
             available = _topics(reader)
             self.topics, self.notes = choose_topics(str(path), inputs, available, chosen)
@@ -107,10 +114,9 @@ class Recording:
         """Read the frames in recorded order.
 
         Every frame carries the camera infos recorded last before it (the first ones of the bag
-        where none were), and the accompanying images nearest in stamp, within the nodes' default
-        slop.
+        where none were), and the accompanying images nearest in stamp, within the slop.
         """
-        pairing = _Pairing(self._first_infos, self._companions())
+        pairing = _Pairing(self._first_infos, self._companions(), self._slop_ns)
         with _opened(self.path) as reader:
             roles = {topic.name: role for role, topic in self.topics.items()}
             connections = [c for c in reader.connections if c.topic in roles]
@@ -147,6 +153,7 @@ class _Pairing:
 
     infos: dict[str, bytes]
     roles: list[str]
+    slop_ns: int
     waiting: deque[_Waiting] = field(default_factory=deque)
     companions: dict[str, deque[tuple[int, bytes]]] = field(init=False)
 
@@ -177,7 +184,7 @@ class _Pairing:
         messages = list(image.infos.items())
         for role, held in self.companions.items():
             nearest = min(held, key=lambda pair: abs(pair[0] - image.stamp), default=None)
-            if nearest is not None and abs(nearest[0] - image.stamp) <= _SLOP_NS:
+            if nearest is not None and abs(nearest[0] - image.stamp) <= self.slop_ns:
                 messages.append((role, nearest[1]))
         messages.append((image.role, image.message))
         return Frame(image.stamp, image.time, tuple(messages))

@@ -81,6 +81,15 @@ class Pass:
         """Share of the frames without an answer."""
         return 1.0 - len(self.answers) / len(self.sent)
 
+    @property
+    def trial(self) -> Trial:
+        """What a search keeps of it."""
+        return Trial(rate_hz=self.rate, dropped=self.dropped)
+
+    def holds(self, rate: float) -> bool:
+        """Whether it really went out at this rate, with less than `ALLOWED_DROPS` unanswered."""
+        return self.dropped < ALLOWED_DROPS and self.rate > rate * _KEEPING_UP
+
     def latencies(self) -> dict[int, float]:
         """Published stamp -> milliseconds from publishing to the answer."""
         begun = {sent.stamp: sent.time for sent in self.sent}
@@ -115,7 +124,7 @@ class Player:
         return result
 
     def highest_rate(self, held: Sequence[Frame]) -> tuple[float, list[Trial]]:
-        """Search the highest rate [Hz] with less than `ALLOWED_DROPS` unanswered, and how.
+        """Search the highest rate [Hz] that holds in short trials, and how it was found.
 
         Raises by steps until too many frames are dropped, then halves the interval until it is
         narrower than 5 %. Ends early where this process cannot publish any faster.
@@ -127,8 +136,8 @@ class Player:
 
         def holds(rate: float) -> bool:
             result = self.repeatedly(held, rate, max(_TRIAL_SECONDS, _TRIAL_FRAMES / rate))
-            trials.append(Trial(rate_hz=result.rate, dropped=result.dropped))
-            return result.dropped < ALLOWED_DROPS and result.rate > rate * _KEEPING_UP
+            trials.append(result.trial)
+            return result.holds(rate)
 
         first = self.repeatedly(held, rate=5.0, seconds=1.0)
         if not first.answers:

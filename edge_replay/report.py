@@ -159,7 +159,8 @@ def _add_playback(page: Page, report: RunReport) -> None:
     )
     if report.search:
         page.table(
-            "Search for the highest rate with less than 5 % unanswered",
+            "Search for the highest rate with less than 5 % unanswered: short trials, then passes "
+            "of full length until one held",
             [
                 {"rate [Hz]": trial.rate_hz, "unanswered [%]": 100 * trial.dropped}
                 for trial in report.search

@@ -101,6 +101,8 @@ class RunReport(_Result):
         latency_ms: "end to end" (publishing a frame to receiving its answer, here), "outside node"
             (end to end less the node's own total), "overhead" (that total less the skill's own
             work), then the node's stages; each p50 p95 p99 max.
+        search: short trials, then passes of full length, the last of them the one reported; empty
+            without a search.
         notes: what a reader should know before trusting the figures.
     """
 

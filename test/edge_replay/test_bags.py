@@ -12,6 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 from edge_replay.bags import Recording
 from edge_replay.cdr import restamped, stamp_of
 from edge_replay.protocol import Input
+from edge_replay.run import Settings
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -88,6 +89,14 @@ def test_depth_is_paired_and_camera_info_comes_first(tmp_path: Path) -> None:
     # The first image was recorded before any camera info; the third has none of its own.
     infos: list[Any] = [TYPES.deserialize_cdr(f.messages[0][1], INFO) for f in frames]
     assert [info.k[0] for info in infos] == [300.0, 300.0, 301.0]
+
+
+@pytest.mark.parametrize(("slop", "paired"), [("0.003", []), ("4e-3", [0, 1]), ("1", [0, 1, 2])])
+def test_depth_is_paired_as_the_node_is_told(tmp_path: Path, slop: str, paired: list[int]) -> None:
+    settings = Settings(tmp_path, tmp_path, parameters={"slop": slop})
+    recording = Recording(_rgbd(tmp_path / "bag"), INPUTS, {}, settings.slop)
+    frames = [dict(frame.messages) for frame in recording.frames()]
+    assert [k for k, messages in enumerate(frames) if "depth" in messages] == paired
 
 
 def test_topics_are_chosen_by_the_user_where_types_do_not_tell(tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ def test_an_output_that_is_a_file_is_refused(suite: Suite, folder: Path, tmp_pat
     assert file.read_text() == "mine"
 
 
+@pytest.mark.ros
+@pytest.mark.parametrize("slop", ["soon", "-1", "nan"])
+def test_a_slop_that_nodes_refuse_is_refused_before(
+    suite: Suite, tmp_path: Path, slop: str
+) -> None:
+    said = suite.replay(
+        "run", "--skill", "spot", "--bag", tmp_path, "--output", tmp_path / "out",
+        "--param", f"slop:={slop}", code=1,
+    )  # fmt: skip
+    assert re.fullmatch(r"replay: parameter 'slop' is \S+: .*0\.0 to 10\.0\n", said)
+
+
 def test_a_page_is_refused_where_it_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,20 +87,27 @@ def test_frames_that_a_busy_node_drops_are_told_from_those_lost(
     assert played["answered"] < 30
 
 
-def test_the_highest_rate_is_what_the_node_can_answer(
+def test_the_highest_rate_is_what_the_node_can_answer_for_a_whole_pass(
     suite: Suite, bag: Path, tmp_path: Path
 ) -> None:
     said = suite.replay(
         "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", tmp_path,
-        "--rate", "max", "--seconds", 2, "--param", "delay_ms:=50.0",
+        "--rate", "max", "--seconds", 4,
+        "--param", "delay_ms:=50.0", "--param", "tires_after:=45",
     )  # fmt: skip
     report = _report(tmp_path)
-    # The worker is busy for 50 ms per frame: 20 Hz less what the machine takes.
-    assert 10 < report["playback"]["published_hz"] < 21
-    assert any(trial["dropped"] >= 0.05 for trial in report["search"])
-    assert any(trial["dropped"] < 0.05 for trial in report["search"])
+    played = report["playback"]
+    # The worker is busy for 50 ms per frame: 20 Hz less what the machine takes. That many are 40
+    # in a trial of two seconds, in which the node does not tire.
+    assert 10 < played["published_hz"] < 21
+    assert played["answered"] > 0.95 * played["published"]
+    *trials, last = report["search"]
+    assert last["rate_hz"] == pytest.approx(played["published_hz"])
+    assert any(trial["dropped"] >= 0.05 for trial in trials)
+    flattering = [trial["rate_hz"] for trial in trials if trial["dropped"] < 0.05]
+    assert max(flattering) > 1.05 * last["rate_hz"]
     # Every repetition moved the stamps on: none went back, none was refused.
-    assert report["playback"]["rejected"] == 0
+    assert played["rejected"] == 0
     assert report["score"]["metrics"]["within 2 px"] == 1.0
     again = suite.replay("show", tmp_path)
     assert again.strip() in said

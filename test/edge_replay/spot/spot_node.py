@@ -31,13 +31,15 @@ class SpotNode(SkillNode[tuple[float, float]]):
     )
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("delay_ms", 0.0, "time that a frame takes at least", 0.0, 1000.0),
+        Setting("tires_after", 0, "frames in a row after which one takes longer; 0 never", 0, 1000),
         Setting("die_after", 0, "end the process in this frame; 0 never", 0, 1000),
     )
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
         del bundle
         self._run = engine.run
-        self._count = 0
+        self._count = self._in_a_row = 0
+        self._rests_since = 0.0
         self._centre = self.create_output(PointStamped, "~/centre")
 
     def unload(self) -> None:
@@ -51,9 +53,18 @@ class SpotNode(SkillNode[tuple[float, float]]):
         bgr = frame.images["image"]
         with stopwatch.stage("engine"):
             self._run({"pixels": bgr[None, :1, :1].astype(np.float32)})
-            time.sleep(self.parameters["delay_ms"] / 1e3)
+            time.sleep(self._delay())
         rows, columns = np.nonzero(bgr[:, :, 1] == bgr[:, :, 1].max())
         return float(columns.mean()), float(rows.mean())
+
+    def _delay(self) -> float:
+        """Seconds; longer when no pause of 75 ms was made for too many frames."""
+        delay: float = self.parameters["delay_ms"] / 1e3
+        rested = time.monotonic() - self._rests_since > 0.075
+        self._in_a_row = 1 if rested else self._in_a_row + 1
+        tired = 0 < self.parameters["tires_after"] < self._in_a_row
+        self._rests_since = time.monotonic() + (delay := 1.5 * delay if tired else delay)
+        return delay
 
     def publish(self, frame: Frame, result: tuple[float, float]) -> None:
         message = PointStamped(header=frame.header)
