@@ -1,7 +1,8 @@
-"""The convention of our commands: one line on stderr per failure, exit codes 0, 1, 2, 130."""
+"""The convention of our commands: one line on stderr per failure, exit codes 0, 1, 2, 130, 141."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _INTERRUPTED = 130
+_NOBODY_READS = 141
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
@@ -21,7 +23,8 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
 
     Sub-commands say what they run with `set_defaults(run=function)`. `--debug` is added, is taken
     anywhere on the line, and lets exceptions through with their traceback. Usage errors leave
-    through argparse's own exit, with code 2.
+    through argparse's own exit, with code 2. A reader that ends early, as `head` does, ends the
+    command quietly, with the code that shells give for SIGPIPE.
     """
     parser.add_argument("--debug", action="store_true", help="show tracebacks of failures")
     words = list(sys.argv[1:] if argv is None else argv)
@@ -31,6 +34,13 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
     args.debug = debug
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffers would fail again when the interpreter ends, with a complaint.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return _NOBODY_READS
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
         return _INTERRUPTED

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +81,25 @@ def test_an_interrupt_has_the_shells_code() -> None:
         raise KeyboardInterrupt
 
     assert run_command(parser(interrupt), ["run"]) == 130
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_ends_early_ends_the_command_quietly(stream: str, lines: int) -> None:
+    program = (
+        "import argparse, sys; from edge_runtime.command import run_command\n"
+        "parser = argparse.ArgumentParser()\n"
+        f"parser.set_defaults(run=lambda _: sys.{stream}.write('line\\n' * {lines}))\n"
+        "sys.exit(run_command(parser, []))"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    done = subprocess.run([sys.executable, "-c", program], check=False, **streams)
+    os.close(writer)
+    assert done.returncode == 141
+    assert not done.stdout
+    assert not done.stderr
 
 
 def test_an_unknown_skill_lists_the_installed_ones() -> None:
