@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from edge_runtime.files import whole_directory
+from edge_runtime.files import sha256, whole_directory
 from edge_worlds.arm.model import Arm, read_description
 from edge_worlds.arm.scene import SceneSampler, photo_paths
 
@@ -48,7 +49,7 @@ class ImageSource:
             "size": self.size,
             "seed": self.seed,
             "backgrounds": [
-                [path.name, path.stat().st_size] for path in photo_paths(self.backgrounds)
+                [path.name, _photo_sha256(path)] for path in photo_paths(self.backgrounds)
             ]
             if self.backgrounds
             else [],
@@ -58,7 +59,19 @@ class ImageSource:
 
 def _contents(folder: Path) -> list[tuple[str, str]]:
     files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".yaml")
-    return [(p.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in files]
+    return [(p.name, sha256(p)) for p in files]
+
+
+def _photo_sha256(path: Path) -> str:
+    state = path.stat()
+    return _unchanged_sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _unchanged_sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Read a file once for every state of it: a run asks for its set's digest several times."""
+    del size, modified_ns
+    return sha256(path)
 
 
 class ImageSet:

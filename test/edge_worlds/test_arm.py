@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -118,6 +119,21 @@ def test_a_set_grows_and_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     shutil.rmtree(shard)
     assert np.array_equal(image_set(source, 3, tmp_path).bgr(2), first)
     assert replace(source, seed=1).digest() != source.digest()
+
+
+def test_the_digest_of_a_set_tells_photographs_of_the_same_name_and_size_apart(
+    tmp_path: Path,
+) -> None:
+    source = ImageSource(DESK_ARM, 32, 0, tmp_path)
+    photo = tmp_path / "wall.png"
+    photo.write_bytes(b"bricks")
+    bricks = source.digest()
+    assert source.digest() == bricks
+    photo.write_bytes(b"planks")
+    os.utime(photo, ns=(0, 0))
+    assert source.digest() != bricks
+    photo.write_bytes(b"bricks")
+    assert source.digest() == bricks
 
 
 @pytest.mark.parametrize(
