@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_runtime.errors import SettingError, first_problem
+from edge_worlds.arm.paint import Paint, apply_paint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,12 +38,37 @@ class Keypoint(BaseModel):
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
+Range = tuple[float, float]
+
+
+class SceneRanges(BaseModel):
+    """What scenes the pictures of an arm are drawn from, each range uniformly.
+
+    Attributes:
+        field_of_view: degrees along the picture's longer side.
+        elevation: degrees above the horizon that the camera stands.
+        share: of the picture's shorter side that the arm's keypoints span.
+        frame: how far out a centred arm would reach in this picture, as such a share; the camera
+            looks past the arm's middle by up to what is left, so above 1 arms are cut off.
+        photographs: share of the backdrops that are photographs, if there are some.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field_of_view: Range = (35, 70)
+    elevation: Range = (-5, 50)
+    share: Range = (0.4, 0.8)
+    frame: float = 0.95
+    photographs: float = Field(default=0.8, ge=0, le=1)
+
+
 class ArmDescription(BaseModel):
     """The YAML file that turns a robot model into an arm with keypoints.
 
     `model` is relative to the YAML file. `skeleton` lists pairs of keypoint names that a link
     joins; left out, it is the chain in the order of the keypoints. `reference_link` is the pair
-    whose projected length scales the PCK threshold.
+    whose projected length scales the PCK threshold. `joints` narrows the limits of joints to the
+    poses that the arm works in; `paint` colours parts of meshes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +78,9 @@ class ArmDescription(BaseModel):
     keypoints: tuple[Keypoint, ...] = Field(min_length=KEYPOINT_COUNT, max_length=KEYPOINT_COUNT)
     reference_link: tuple[str, str]
     skeleton: tuple[tuple[str, str], ...] = ()
+    joints: dict[str, Range] = Field(default_factory=dict)
+    paint: tuple[Paint, ...] = ()
+    scenes: SceneRanges = SceneRanges()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ArmDescription:
@@ -95,7 +124,8 @@ def read_description(path: Path) -> ArmDescription:
     except ValidationError as error:
         message = (
             f"arm description '{path}': {first_problem(error)}; allowed: "
-            "name, model, 8 keypoints {name, frame, offset}, reference_link, skeleton"
+            "name, model, 8 keypoints {name, frame, offset}, reference_link, skeleton, joints, "
+            "paint, scenes"
         )
         raise SettingError(message) from None
     return description.model_copy(update={"model": (path.parent / description.model).resolve()})
@@ -119,6 +149,7 @@ class Arm:
             spec = mujoco.MjSpec.from_file(str(source))
             spec.compiler.fusestatic = False
             spec.compiler.discardvisual = False
+            apply_paint(spec, self.description.paint)
             self._add_scenery(spec)
             self.model = spec.compile()
         except (ValueError, mujoco.FatalError) as error:
@@ -130,6 +161,7 @@ class Arm:
         self.occluders = tuple(self._geom(f"scenery_{k}") for k in range(OCCLUDER_SLOTS))
         scenery = {self.floor, *self.occluders}
         self.geoms = np.array([g for g in range(self.model.ngeom) if g not in scenery])
+        self._low, self._high = self._joint_ranges()
         self._frames = [self._frame(keypoint) for keypoint in self.description.keypoints]
         self.hide_occluders()
 
@@ -147,6 +179,25 @@ class Arm:
 
     def _geom(self, name: str) -> int:
         return int(mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_GEOM, name))
+
+    def _joint_ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        limited = self.model.jnt_limited.astype(bool)
+        low = np.where(limited, self.model.jnt_range[:, 0], -np.pi)
+        high = np.where(limited, self.model.jnt_range[:, 1], np.pi)
+        known = [self.model.joint(k).name for k in range(self.model.njnt)]
+        for name, (least, most) in self.description.joints.items():
+            if name not in known:
+                message = f"joints: the model has no joint '{name}'; it has {', '.join(known)}"
+                raise SettingError(message)
+            k = known.index(name)
+            if not low[k] <= least <= most <= high[k]:
+                message = (
+                    f"joints: [{least:g}, {most:g}] for '{name}' is refused; give a range within "
+                    f"the model's limits, {low[k]:g} to {high[k]:g}"
+                )
+                raise SettingError(message)
+            low[k], high[k] = least, most
+        return low, high
 
     def _frame(self, keypoint: Keypoint) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         for kind, positions, rotations in (
@@ -174,17 +225,14 @@ class Arm:
         mujoco.mj_kinematics(self.model, self.data)
 
     def random_joints(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Joint values uniform in their limits, above the floor and free of self-collision.
+        """Joint values uniform in their ranges, above the floor and free of self-collision.
 
         Leaves the arm in that pose. A model that collides with itself in every tried pose
         (coarse collision meshes) gets the last one.
         """
-        limited = self.model.jnt_limited.astype(bool)
-        low = np.where(limited, self.model.jnt_range[:, 0], -np.pi)
-        high = np.where(limited, self.model.jnt_range[:, 1], np.pi)
         joints = np.zeros(self.model.nq)
         for _ in range(_POSE_ATTEMPTS):
-            joints = rng.uniform(low, high)
+            joints = rng.uniform(self._low, self._high)
             self.pose(joints)
             if self.keypoints()[1:, 2].min() < 0.02:  # noqa: PLR2004 - metres above the floor
                 continue

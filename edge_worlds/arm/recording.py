@@ -59,7 +59,7 @@ def film(target: Path, description: Path, frames: int, size: tuple[int, int], se
     rng = np.random.default_rng(seed)
     path = joint_path(arm, frames, rng)
     everywhere = np.concatenate([_keypoints(arm, joints) for joints in path[::5]])
-    camera = random_camera(rng, everywhere, *size)
+    camera = random_camera(rng, everywhere, *size, arm.description.scenes)
     parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
     shots = parallel(joblib.delayed(_shoot)(description, joints, camera, seed) for joints in path)
     with whole_directory(target) as folder:

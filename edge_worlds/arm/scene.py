@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_worlds.arm.model import Arm
+    from edge_worlds.arm.model import Arm, SceneRanges
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MOST_KEYPOINTS_HIDDEN = 1
@@ -69,16 +69,16 @@ def photo_paths(folder: Path) -> list[Path]:
 
 
 def random_camera(
-    rng: np.random.Generator, points: NDArray[np.float64], width: int, height: int
+    rng: np.random.Generator,
+    points: NDArray[np.float64],
+    width: int,
+    height: int,
+    ranges: SceneRanges,
 ) -> Camera:
-    """A camera that sees `points` (n, 3), most of the time all of them.
-
-    Field of view 35 to 70 degrees along the longer side, from 5 degrees below the horizon to 50
-    above, rolled by up to 12 degrees; the points span about 40 to 80 % of the picture.
-    """
-    focal = max(width, height) / 2 / np.tan(np.radians(rng.uniform(35, 70)) / 2)
+    """A camera that sees `points` (n, 3), rolled by up to 12 degrees, all else in `ranges`."""
+    focal = max(width, height) / 2 / np.tan(np.radians(rng.uniform(*ranges.field_of_view)) / 2)
     matrix = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
-    azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(-5, 50))
+    azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(*ranges.elevation))
     direction = np.array(
         [
             np.cos(azimuth) * np.cos(elevation),
@@ -88,11 +88,11 @@ def random_camera(
     )
     centre = (points.min(axis=0) + points.max(axis=0)) / 2
     reach = np.linalg.norm(points - centre, axis=1).max()
-    share = rng.uniform(0.4, 0.8)
+    share = rng.uniform(*ranges.share)
     distance = max(reach * focal / (share * min(width, height) / 2), 1.3 * reach)
     eye = centre + distance * direction
     eye[2] = max(eye[2], 0.02)
-    sway = (0.95 - share) * reach * rng.uniform(-1, 1, 3)
+    sway = (ranges.frame - share) * reach * rng.uniform(-1, 1, 3)
     roll = np.radians(rng.uniform(-12, 12))
     return Camera(matrix, look_at(eye, centre + sway, roll), width, height)
 
@@ -123,7 +123,7 @@ class SceneSampler:
         arm.hide_occluders()
         joints = arm.random_joints(rng)
         points = arm.keypoints()
-        camera = random_camera(rng, points, self.width, self.height)
+        camera = random_camera(rng, points, self.width, self.height, arm.description.scenes)
         return self.picture(rng, joints, camera)
 
     def picture(
@@ -232,7 +232,7 @@ class SceneSampler:
         return limited
 
     def _backdrop(self, rng: np.random.Generator) -> NDArray[Any]:
-        if self.photos and rng.random() < 0.8:  # noqa: PLR2004
+        if self.photos and rng.random() < self.arm.description.scenes.photographs:
             path = self.photos[rng.integers(len(self.photos))]
             photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if photo is None:
