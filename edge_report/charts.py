@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.container import BarContainer
-from matplotlib.figure import Figure
 
+from edge_report.axes import SMALL_TEXT, TEXT, canvas, legend, shortened
 from edge_report.svg import GRID, INK, SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MANY_BARS = 12  # more than these are drawn smaller
+_LONGEST = 44  # characters beside a bar
 
 
 def latency_chart(stages: Mapping[str, Mapping[str, float]], unit: str = "ms") -> Figure:
@@ -24,7 +26,7 @@ def latency_chart(stages: Mapping[str, Mapping[str, float]], unit: str = "ms") -
             percentile may be missing.
         unit: of all values.
     """
-    figure, axes = _canvas(height=0.9 + 0.34 * len(stages))
+    figure, axes = canvas(height=0.9 + 0.34 * len(stages))
     rows = np.arange(len(stages))
     marks = {"p95": ("o", 6.0), "p99": ("D", 5.0), "max": ("|", 10.0)}
     for row, values in zip(rows, stages.values(), strict=True):
@@ -43,7 +45,7 @@ def latency_chart(stages: Mapping[str, Mapping[str, float]], unit: str = "ms") -
     axes.set_xlim(left=0)
     axes.set_xlabel(unit)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -54,7 +56,7 @@ def curve_chart(
     y_limits: tuple[float, float] | None = None,
 ) -> Figure:
     """Draw lines, name -> (x, y); for example the share of right keypoints over a threshold."""
-    figure, axes = _canvas(height=3.1)
+    figure, axes = canvas(height=3.1)
     for index, (name, (x, y)) in enumerate(lines.items()):
         axes.plot(x, y, color=SERIES[index % len(SERIES)], linewidth=2.0, label=name)
     axes.set_xlabel(x_label)
@@ -64,7 +66,7 @@ def curve_chart(
         axes.set_ylim(*y_limits)
     axes.grid(color=GRID, linewidth=0.8)
     if len(lines) > 1:
-        _legend(axes)
+        legend(axes)
     return figure
 
 
@@ -79,56 +81,26 @@ def bars_chart(
         digits: format of the written values.
     """
     series = list(dict.fromkeys(name for values in groups.values() for name in values))
-    figure, axes = _canvas(height=0.9 + 0.3 * len(groups) * max(1, len(series)))
+    bars = len(groups) * max(1, len(series))
+    small = bars > _MANY_BARS
+    text = SMALL_TEXT if small else TEXT
+    figure, axes = canvas(height=0.9 + (0.17 if small else 0.3) * bars)
     rows = np.arange(len(groups))
     height = 0.75 / max(1, len(series))
     for index, name in enumerate(series):
         values = [group.get(name, np.nan) for group in groups.values()]
         offset = (index - (len(series) - 1) / 2) * height
         colour = SERIES[index % len(SERIES)]
-        bars = axes.barh(rows + offset, values, height=height * 0.9, color=colour, label=name)
+        drawn = axes.barh(rows + offset, values, height=height * 0.9, color=colour, label=name)
         written = ["" if np.isnan(value) else format(value, digits) for value in values]
-        axes.bar_label(bars, written, padding=4, color=INK)
-    axes.set_yticks(rows, list(groups))
-    axes.invert_yaxis()
+        axes.bar_label(drawn, written, padding=4, color=INK, fontsize=text)
+    axes.set_yticks(rows, [shortened(name, _LONGEST) for name in groups])
+    axes.tick_params(axis="y", labelsize=text)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel(value_label)
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
     axes.grid(axis="x", color=GRID, linewidth=0.8)
     if len(series) > 1:
-        _legend(axes)
+        legend(axes)
     return figure
-
-
-def _canvas(height: float) -> tuple[Figure, Axes]:
-    """Make an empty chart, 6.4 inches wide, `height` inches high."""
-    figure = Figure(figsize=(6.4, height), layout="constrained")
-    axes = figure.add_subplot()
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, labelsize=10, length=0)
-    axes.xaxis.label.set(color=INK, size=10)
-    axes.yaxis.label.set(color=INK, size=10)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in {"left", "bottom"})
-        spine.set_color(GRID)
-    return figure, axes
-
-
-def _legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    # Bars before the marks on them: matplotlib lists lines first.
-    order = sorted(range(len(handles)), key=lambda k: not isinstance(handles[k], BarContainer))
-    axes.legend(
-        [handles[k] for k in order],
-        [labels[k] for k in order],
-        frameon=False,
-        labelcolor=INK,
-        fontsize=10,
-        ncol=4,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        borderaxespad=0.2,
-        handlelength=1.2,
-    )

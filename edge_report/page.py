@@ -61,23 +61,29 @@ class Page:
         lines = (f"<dt>{_text(k)}</dt><dd>{_shown(v)}</dd>" for k, v in values.items())
         self._add(f"<dl>{''.join(lines)}</dl>")
 
-    def table(self, caption: str, rows: Sequence[Mapping[str, object]]) -> None:
+    def table(
+        self, caption: str, rows: Sequence[Mapping[str, object]], *, folded: bool = False
+    ) -> None:
         """Add a table.
 
         Args:
             caption: stands above it; name the unit here.
             rows: column -> cell. Columns stand in the order in which rows first name them; None,
                 or a column that a row lacks, leaves the cell empty.
+            folded: only the caption is seen until the reader opens it.
         """
         columns = list(dict.fromkeys(column for row in rows for column in row))
         head = "".join(f"<th>{_text(column)}</th>" for column in columns)
         body = "".join(
             f"<tr>{''.join(_cell(row.get(column)) for column in columns)}</tr>" for row in rows
         )
-        self._add(
-            f'<div class="wide"><table><caption>{_text(caption)}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        inside = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        if folded:
+            summary = f"<summary>{_text(caption)}</summary>"
+            self._add(f'<details class="wide">{summary}<table>{inside}</table></details>')
+        else:
+            caption = f"<caption>{_text(caption)}</caption>"
+            self._add(f'<div class="wide"><table>{caption}{inside}</table></div>')
 
     def figure(self, caption: str, figure: Figure) -> None:
         """Add a chart; those of `edge_report.charts` follow the reader's light or dark."""

@@ -39,8 +39,9 @@ p { margin: .5rem 0; max-width: 46rem; }
 .tile span { color: var(--soft); font-size: .85rem; }
 .wide { overflow-x: auto; margin: .8rem 0; padding: .3rem .9rem .6rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-caption, figcaption { color: var(--soft); font-size: .85rem; text-align: left; }
-caption { padding: .4rem 0; }
+caption, summary, figcaption { color: var(--soft); font-size: .85rem; text-align: left; }
+caption, summary { padding: .4rem 0; }
+summary { cursor: pointer; }
 th, td { text-align: left; padding: .35rem .9rem .35rem 0; border-top: 1px solid var(--grid); }
 th { font-weight: 600; white-space: nowrap; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }

@@ -10,6 +10,7 @@ import io
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+from matplotlib.text import Text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,10 +27,20 @@ _VARIABLES = {
 }
 
 
+def plain_text(figure: Figure) -> None:
+    """Show dollar signs of the figure's texts instead of reading them as formulas."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+
+
 def inline_svg(figure: Figure) -> str:
     """Render the figure as an <svg> element without XML prologue and metadata."""
     text = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+    plain_text(figure)
+    # The last setting is for texts that matplotlib makes while it draws.
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "font.family": "sans-serif", "text.parse_math": False}
+    ):
         figure.savefig(text, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]

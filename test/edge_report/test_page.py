@@ -11,6 +11,11 @@ import pytest
 
 from edge_report.charts import bars_chart, curve_chart, latency_chart
 from edge_report.page import Page
+from edge_report.pareto import pareto_chart
+from edge_report.ranges import Range, ranges_chart
+from edge_report.remains import remains_chart
+from edge_report.small_multiples import share_curves_chart
+from edge_report.tuning import Turn, tuning_chart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +57,17 @@ def _charts() -> list[Figure]:
         latency_chart({"engine": row, "total": {**row, "p50": 1.5}}),
         curve_chart({"fp32": ([0, 1], [0, 1]), "int8": ([0, 1], [0, 0.9])}, "px", "share"),
         bars_chart({"fp32": {"size": 2.0}, "int8": {"size": 0.5}}, "MB"),
+        pareto_chart(
+            {"a": (1, 0.5), "b": (1, 0.5), "worse": (2, 0.4), "bad": (1, 0.1)},
+            "ms",
+            "share",
+            rejected=["bad"],
+            limit=0.45,
+        ),
+        ranges_chart({"a": Range(-1, 30, 20.0), "b": Range(0, 0.1, 9.0, kept_float=True)}),
+        remains_chart({"layer": (8, 3), "last": (2, 2)}, "filters"),
+        share_curves_chart({"layer": {"l1": ([0, 0.5], [0.9, 0.2])}}, "pruned", "share"),
+        tuning_chart([Turn(n, [(1, 9.0), (2, 0.1)], [(0, 0.1), (2, 0.9)]) for n in "ab"], "share"),
     ]
 
 
@@ -59,6 +75,7 @@ def test_page_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
     page = Page("Title", "subtitle")
     page.tiles({"frames": 12_345, "share": 0.5, "none": float("nan")})
     page.table("cap", [{"a": 1, "b": 2.5}, {"a": None, "c": "text"}])
+    page.table("fold", [{"a": "inside"}], folded=True)
     page.facts({"key": "value"})
     for number, chart in enumerate(_charts()):
         page.figure(f"chart {number}", chart)
@@ -67,11 +84,23 @@ def test_page_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
     page.write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     words = _Reader(text).words
-    for word in ("Title", "subtitle", "12,345", "0.5", "-", "2.50", "text", "value", "chart 2"):
+    for word in (
+        "Title",
+        "subtitle",
+        "12,345",
+        "0.5",
+        "-",
+        "2.50",
+        "text",
+        "fold",
+        "inside",
+        "value",
+        "chart 2",
+    ):
         assert word in words
     assert not re.search(r"(src|href)=.(?!data:|#)|url\((?!#)|@import", text)
     assert text.count('<div class="grid">') == 1
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == len(_charts())
 
 
 def test_text_is_shown_and_never_read_as_markup(tmp_path: Path) -> None:
@@ -80,16 +109,17 @@ def test_text_is_shown_and_never_read_as_markup(tmp_path: Path) -> None:
     page.section(nasty)
     page.text(nasty)
     page.table(nasty, [{nasty: nasty}])
+    page.table(nasty, [{nasty: nasty}], folded=True)
     page.facts({nasty: nasty})
     page.image(nasty, np.zeros((4, 6, 3), np.uint8))
     page.figure(nasty, bars_chart({nasty: {"a": 1.0}}, nasty))
     page.write(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     assert "<script" not in text
-    assert _Reader(text).words.count(nasty) >= 9
+    assert _Reader(text).words.count(nasty) >= 12
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(len(_charts())))
 def test_charts_take_every_colour_from_the_page(tmp_path: Path, number: int) -> None:
     """A colour of its own would be unreadable in the light or in the dark."""
     page = Page("chart")
