@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of the bulk of a network's arithmetic; inputs and outputs are float32 in all of them."""
+Shape = tuple[int, ...]
 
 
 class _Model(BaseModel):
+    # A metric may have no value, such as the precision of a network that finds nothing: NaN.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -49,12 +54,55 @@ class EngineFile(_Model):
     `bytes` on disk; `accuracy` by metric; `latency_ms` by percentile (p50, p95, ...), one frame.
     """
 
-    precision: Literal["fp32", "int8"]
+    precision: Precision
     parameters: int
     macs: int
     bytes: int
     accuracy: dict[str, float]
     latency_ms: dict[str, float]
+
+
+class Guard(_Model):
+    """The loss of accuracy that the recipe allows the engines.
+
+    `of`: what the network came with, by `metric`. `forced`: engines that lose more than `max_drop`
+    of it and are in the bundle because the user wanted them nevertheless.
+    """
+
+    metric: str
+    of: float
+    max_drop: float
+    forced: list[str]
+
+
+class Plan(_Model):
+    """A TensorRT plan, built on the kind of device that its name says.
+
+    `graph`: the engine it was built from. `shapes`: least, best and largest shape of every input.
+    `difference` from what ONNX Runtime makes of the same graph, node by node: root mean square, as
+    a share of the outputs. `latency_ms` by percentile, one frame.
+    """
+
+    graph: str
+    precision: Precision
+    shapes: dict[str, tuple[Shape, Shape, Shape]]
+    difference: float
+    latency_ms: dict[str, float]
+    host: dict[str, str]
+    created: str
+
+
+class Choice(_Model):
+    """Which engine is the fastest on one kind of processor; all were timed in turns there.
+
+    `latency_ms`: the median of every engine that was timed, one frame.
+    """
+
+    file: str
+    latency_ms: dict[str, float]
+    library: str
+    host: dict[str, str]
+    created: str
 
 
 class Source(_Model):
@@ -70,12 +118,16 @@ class Manifest(_Model):
     """Everything that is known about a bundle.
 
     `names`: keypoints or classes in the order of the network's channels. `settings`: the skill's
-    own, validated by the skill. `engines`: by file name ("fp32.onnx", "cpu.onnx"). `created`:
-    ISO 8601, UTC. `files`: SHA-256 of every file of the bundle but the manifest, by its path
-    relative to the bundle; filled in by `write_bundle`.
+    own, validated by the skill. `engines`: by file name ("fp32.onnx", "cpu.onnx", "fp16.onnx",
+    "trt.onnx"). `example`: by input, the shape on which latencies were measured; empty in bundles
+    of schema 1. `plans` (by path) and `choices` (by processor, as `describe_host` names it) are
+    what `compress build` found out on devices. They stand here, and not in a file of their own, so
+    that one hash vouches for everything that decides what runs. `created`: ISO 8601, UTC. `files`:
+    SHA-256 of every file of the bundle but the manifest, by its path relative to the bundle;
+    filled in by `write_bundle`.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     skill: str
     name: str
     inputs: list[TensorSpec]
@@ -83,6 +135,10 @@ class Manifest(_Model):
     names: list[str]
     settings: dict[str, Any]
     engines: dict[str, EngineFile]
+    guard: Guard | None = None
+    example: dict[str, Shape] = {}
+    plans: dict[str, Plan] = {}
+    choices: dict[str, Choice] = {}
     source: Source
     tools: dict[str, str]
     host: dict[str, str]
@@ -136,9 +192,11 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
         files: content, or a file to copy, by path relative to the bundle.
 
     Raises:
-        BundleError: an engine of the manifest is not among the files.
+        BundleError: an engine or a plan of the manifest is not among the files, or one of these
+            would lie outside the bundle.
 
     """
+    _check_names(target, manifest.model_copy(update={"files": dict.fromkeys(files, "")}))
     with whole_directory(target) as directory:
         for name, content in files.items():
             place = directory / name
@@ -148,11 +206,36 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
             else:
                 place.write_bytes(content)
         hashes = {name: sha256(directory / name) for name in sorted(files)}
-        complete = manifest.model_copy(update={"files": hashes})
-        _check_names(target, complete)
+        complete = manifest.model_copy(update={"files": hashes, "schema_version": SCHEMA_VERSION})
         text = json.dumps(complete.model_dump(mode="json"), indent=2).encode()
         write_whole(directory / MANIFEST, text)
     return Bundle(target, complete, hashlib.sha256(text).hexdigest())
+
+
+def add_plan(path: Path, name: str, plan: Plan, content: bytes) -> Bundle:
+    """Put a plan into a bundle, in place of an older one of that name.
+
+    The bundle is read again and written whole; when that fails, the old one stays as it was.
+
+    Raises:
+        BundleError: see `load_bundle`.
+
+    """
+    bundle = load_bundle(path)
+    plans = {**bundle.manifest.plans, name: plan}
+    return _rewrite(bundle, bundle.manifest.model_copy(update={"plans": plans}), {name: content})
+
+
+def add_choice(path: Path, processor: str, choice: Choice) -> Bundle:
+    """Note in a bundle which engine a kind of processor takes; otherwise as `add_plan`."""
+    bundle = load_bundle(path)
+    choices = {**bundle.manifest.choices, processor: choice}
+    return _rewrite(bundle, bundle.manifest.model_copy(update={"choices": choices}), {})
+
+
+def _rewrite(bundle: Bundle, manifest: Manifest, more: Mapping[str, bytes]) -> Bundle:
+    files = {name: bundle.path / name for name in bundle.manifest.files}
+    return write_bundle(bundle.path, manifest, {**files, **more})
 
 
 def _parse(path: Path, text: bytes) -> Manifest:
@@ -183,9 +266,16 @@ def _check_names(path: Path, manifest: Manifest) -> None:
         if pure.is_absolute() or ".." in pure.parts:
             msg = f"bundle {path}: {MANIFEST}: the file {name!r} is outside the bundle"
             raise BundleError(msg)
-    missing = sorted(set(manifest.engines) - set(manifest.files))
+    missing = sorted({*manifest.engines, *manifest.plans} - set(manifest.files))
     if missing:
         msg = f"bundle {path}: the engines {', '.join(missing)} are not among its files"
+        raise BundleError(msg)
+    unknown = sorted({choice.file for choice in manifest.choices.values()} - set(manifest.engines))
+    if unknown:
+        msg = (
+            f"bundle {path}: {MANIFEST}: the chosen {', '.join(unknown)} is none of its engines: "
+            "copy or build the bundle again"
+        )
         raise BundleError(msg)
 
 

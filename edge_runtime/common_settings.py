@@ -22,7 +22,7 @@ COMMON = (
         "precision",
         default=AUTO,
         description="which of the bundle's engines; auto takes int8 where the provider has it",
-        allowed=(AUTO, "fp32", "int8"),
+        allowed=(AUTO, "fp32", "fp16", "int8"),
     ),
     Setting(
         "threads",

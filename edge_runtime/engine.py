@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edge_runtime import onnx_engine
+from edge_runtime import onnx_engine, tensorrt_engine
 from edge_runtime.errors import EngineError, SettingError
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class Engine(Protocol):
         ...
 
 
-PROVIDERS: dict[str, Provider] = {"cuda": onnx_engine.open_cuda, "cpu": onnx_engine.open_cpu}
+PROVIDERS: dict[str, Provider] = {
+    "tensorrt": tensorrt_engine.open_tensorrt,
+    "cuda": onnx_engine.open_cuda,
+    "cpu": onnx_engine.open_cpu,
+}
 
 
 def open_engine(
@@ -54,8 +58,8 @@ def open_engine(
         bundle: as `load_bundle` returns it.
         provider: "auto" or a key of `PROVIDERS`.
         threads: of the processor; 0 takes every core this process may use.
-        precision: "fp32" or "int8" to choose among the bundle's engines; None takes int8
-            where the bundle has one that the provider runs.
+        precision: "fp32", "fp16" or "int8" to choose among the bundle's engines; None takes what
+            `compress build` found best on this device, else each provider's usual one.
 
     Returns:
         An engine whose `describe()` also says why others were passed over ("passed_over").
@@ -73,7 +77,7 @@ def open_engine(
     for name in PROVIDERS if provider == AUTO else [provider]:
         try:
             engine = PROVIDERS[name](bundle, threads, precision)
-        except EngineError as error:  # noqa: PERF203 - two turns
+        except EngineError as error:  # noqa: PERF203 - three turns
             reasons.append(f"{name}: {error}")
         else:
             return _Chosen(engine, "; ".join(reasons))

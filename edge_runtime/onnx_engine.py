@@ -11,6 +11,8 @@ import onnxruntime as ort
 
 from edge_runtime.bundle import TensorSpec
 from edge_runtime.errors import EngineError, SettingError
+from edge_runtime.host import describe_host
+from edge_runtime.signature import check_inputs, check_promise, shown_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
 
 _CPU_FILES = ("cpu.onnx", "fp32.onnx")
-_CUDA_FILES = ("fp32.onnx",)
+_CUDA_FILES = ("fp16.onnx", "fp32.onnx")
 _EXECUTION_PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],
     # The default, an exhaustive search of convolution algorithms, stalls the first frames.
@@ -64,8 +66,13 @@ class OnnxEngine:
         provider: str = "cpu",
         threads: int = 0,
         precision: str = "unknown",
+        *,
+        literal: bool = False,
     ) -> OnnxEngine:
         """Open one ONNX graph, given as file or as its content.
+
+        `literal` computes every node as it stands there, nothing fused: quantised numbers become
+        floats before they are added up. It is slow, and what faster kernels are checked against.
 
         Raises:
             SettingError: `provider` is not one of ONNX Runtime's here ("cpu", "cuda").
@@ -83,7 +90,7 @@ class OnnxEngine:
         try:
             session = ort.InferenceSession(
                 str(graph) if isinstance(graph, Path) else graph,
-                _options(count),
+                _options(count, literal=literal),
                 providers=_EXECUTION_PROVIDERS[provider],
             )
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
@@ -96,12 +103,11 @@ class OnnxEngine:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return every output by name; see `Engine.run`."""
-        self._check(inputs)
+        check_inputs(self._description["file"], self.inputs, inputs)
         try:
             results = self._session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-            msg = f"{self._description['file']} failed on {shapes}: {error}"
+            msg = f"{self._description['file']} failed on {shown_shapes(inputs)}: {error}"
             raise EngineError(msg) from error
         return dict(zip(self._names, results, strict=True))
 
@@ -118,24 +124,12 @@ class OnnxEngine:
         """Return provider, precision, file, threads and library."""
         return dict(self._description)
 
-    def _check(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        if set(inputs) != {spec.name for spec in self.inputs}:
-            wanted = ", ".join(spec.name for spec in self.inputs)
-            msg = f"{self._description['file']} takes the inputs {wanted}, not {', '.join(inputs)}"
-            raise EngineError(msg)
-        for spec in self.inputs:
-            array = inputs[spec.name]
-            if array.dtype != spec.dtype or not _fits(array.shape, spec.shape):
-                msg = (
-                    f"{self._description['file']}: input {spec.name!r} must be {_describe(spec)}, "
-                    f"not {array.dtype} {array.shape}"
-                )
-                raise EngineError(msg)
-
 
 def open_cpu(bundle: Bundle, threads: int, precision: str | None) -> OnnxEngine:
-    """Open the bundle's engine for the processor: quantised where there is one."""
-    return _open(bundle, "cpu", _CPU_FILES, threads, precision)
+    """Open the engine that `compress build` found the fastest here, else the quantised one."""
+    choice = bundle.manifest.choices.get(describe_host()["cpu"])
+    files = _CPU_FILES if choice is None else (choice.file, *_CPU_FILES)
+    return _open(bundle, "cpu", files, threads, precision)
 
 
 def open_cuda(bundle: Bundle, threads: int, precision: str | None) -> OnnxEngine:
@@ -158,8 +152,8 @@ def _open(
         raise EngineError(msg)
     name = usable[0]
     engine = OnnxEngine.from_file(bundle.path / name, provider, threads, engines[name].precision)
-    _compare(name, bundle.manifest.inputs, engine.inputs)
-    _compare(name, bundle.manifest.outputs, engine.outputs)
+    check_promise(name, bundle.manifest.inputs, engine.inputs)
+    check_promise(name, bundle.manifest.outputs, engine.outputs)
     return engine
 
 
@@ -169,21 +163,10 @@ def _require_available(provider: str) -> None:
         raise EngineError(msg)
 
 
-def _compare(name: str, promised: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> None:
-    graph = {spec.name: spec for spec in found}
-    for spec in promised:
-        other = graph.get(spec.name)
-        if other is None or other.dtype != spec.dtype or not _agree(spec.shape, other.shape):
-            has = ", ".join(f"{spec.name} {_describe(spec)}" for spec in found)
-            msg = (
-                f"{name} has {has}, but the manifest promises {spec.name} {_describe(spec)}: "
-                "rebuild the bundle"
-            )
-            raise EngineError(msg)
-
-
-def _options(threads: int) -> ort.SessionOptions:
+def _options(threads: int, *, literal: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    if literal:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Threads that spin between frames take the core on which the node receives the next message.
@@ -198,25 +181,7 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES.get(node.type, node.type))
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        size > 0 and (isinstance(want, str) or size == want)
-        for size, want in zip(shape, wanted, strict=True)
-    )
-
-
-def _agree(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:
-    # A dimension may be free in one and fixed in the other; two fixed ones must be equal.
-    return len(one) == len(other) and all(
-        isinstance(a, str) or isinstance(b, str) or a == b for a, b in zip(one, other, strict=True)
-    )
-
-
 def _warm_up_size(size: int | str) -> int:
     if isinstance(size, int):
         return size
     return 1 if size == "batch" else _WARM_UP_SIZE
-
-
-def _describe(spec: TensorSpec) -> str:
-    return f"{spec.dtype} ({', '.join(map(str, spec.shape))})"

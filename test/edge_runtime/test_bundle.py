@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edge_runtime.bundle import load_bundle, write_bundle
+from edge_runtime.bundle import Choice, Plan, add_choice, add_plan, load_bundle, write_bundle
 from edge_runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Manifest
 
     MakeManifest = Callable[..., Manifest]
+
+
+PLAN: dict[str, Any] = {
+    "graph": "fp32.onnx",
+    "precision": "fp16",
+    "shapes": {"image": [[1, 4, 4, 3], [1, 8, 8, 3], [1, 16, 16, 3]]},
+    "difference": 0.001,
+    "latency_ms": {"p50": 1.5},
+    "host": {"name": "robot"},
+    "created": "2025-01-01T00:00:00+00:00",
+}
+CHOICE: dict[str, Any] = {
+    "file": "cpu.onnx",
+    "latency_ms": {"cpu.onnx": 1.0},
+    "library": "onnxruntime 1",
+    "host": {},
+    "created": "2025-01-01T00:00:00+00:00",
+}
 
 
 def edit(bundle: Path, **changes: object) -> None:
@@ -56,12 +74,14 @@ def flip_a_byte(bundle: Path) -> None:
         (lambda path: (path / "manifest.json").unlink(), ["manifest.json", "not an engine bundle"]),
         (lambda path: (path / "manifest.json").write_text("{"), ["not JSON"]),
         (lambda path: (path / "manifest.json").write_text("[]"), ["manifest.json", "rebuild"]),
-        (lambda path: edit(path, schema_version=2), ["newer version", "update compressed_grasp"]),
+        (lambda path: edit(path, schema_version=3), ["newer version", "update compressed_grasp"]),
         (lambda path: edit(path, schema_version=0), ["schema_version"]),
         (lambda path: edit(path, skill="grasp"), ["'grasp'", "'brightness'"]),
         (lambda path: edit(path, inputs=[{"name": "x"}]), ["inputs.0.shape"]),
         (lambda path: edit(path, colour="red"), ["colour"]),
         (lambda path: edit(path, files={"../x": "0" * 64}), ["outside the bundle"]),
+        (lambda path: edit(path, plans={"plans/a.plan": PLAN}), ["plans/a.plan are not among"]),
+        (lambda path: edit(path, choices={"a cpu": CHOICE}), ["cpu.onnx is none of its engines"]),
         (lambda path: edit(path, files={"fp32.onnx": "1"}), ["files.fp32.onnx"]),
     ],
 )
@@ -80,3 +100,42 @@ def test_damage_is_named_in_one_line(
 def test_a_missing_bundle_says_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="compress run"):
         load_bundle(tmp_path / "nowhere")
+
+
+def test_a_manifest_of_the_first_schema_is_still_read(bundle_path: Path) -> None:
+    path = bundle_path / "manifest.json"
+    content = json.loads(path.read_text())
+    for key in ("guard", "example", "plans", "choices"):
+        del content[key]
+    path.write_text(json.dumps({**content, "schema_version": 1}))
+    bundle = load_bundle(bundle_path)
+    assert (bundle.manifest.plans, bundle.manifest.choices) == ({}, {})
+    added = add_plan(bundle_path, "plans/a.plan", Plan.model_validate(PLAN), b"plan")
+    assert added.manifest.schema_version == 2
+    assert load_bundle(bundle_path) == added
+
+
+def test_plans_and_choices_are_added_to_what_is_there(bundle_path: Path) -> None:
+    before = load_bundle(bundle_path)
+    plan, choice = Plan.model_validate(PLAN), Choice.model_validate({**CHOICE, "file": "fp32.onnx"})
+    add_plan(bundle_path, "plans/a.plan", plan, b"one")
+    add_plan(bundle_path, "plans/b.plan", plan, b"two")
+    add_choice(bundle_path, "a processor", choice)
+    add_plan(bundle_path, "plans/a.plan", plan, b"three")
+    after = load_bundle(bundle_path)
+    assert after.manifest.plans == {"plans/a.plan": plan, "plans/b.plan": plan}
+    assert after.manifest.choices == {"a processor": choice}
+    assert (bundle_path / "plans/a.plan").read_bytes() == b"three"
+    assert after.manifest.engines == before.manifest.engines
+    assert after.manifest.files["fp32.onnx"] == before.manifest.files["fp32.onnx"]
+    assert after.digest != before.digest
+
+
+def test_what_cannot_be_added_leaves_the_bundle_as_it_was(bundle_path: Path) -> None:
+    before = load_bundle(bundle_path)
+    with pytest.raises(BundleError, match=r"cpu\.onnx is none of its engines"):
+        add_choice(bundle_path, "a processor", Choice.model_validate(CHOICE))
+    with pytest.raises(BundleError, match="outside the bundle"):
+        add_plan(bundle_path, "plans/../../a.plan", Plan.model_validate(PLAN), b"")
+    assert load_bundle(bundle_path) == before
+    assert [path.name for path in bundle_path.parent.iterdir()] == [bundle_path.name]

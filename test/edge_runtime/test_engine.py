@@ -6,9 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edge_runtime.bundle import TensorSpec, load_bundle, write_bundle
+from edge_runtime.bundle import Choice, TensorSpec, add_choice, load_bundle, write_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import EngineError, SettingError
+from edge_runtime.host import describe_host
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
@@ -54,16 +55,18 @@ def test_inputs_that_do_not_fit_are_refused_in_one_line(
 
 def test_unknown_providers_and_missing_precisions_are_refused(bundle_path: Path) -> None:
     bundle = load_bundle(bundle_path)
-    with pytest.raises(SettingError, match=r"'tpu'.*auto, cuda, cpu"):
+    with pytest.raises(SettingError, match=r"'tpu'.*auto, tensorrt, cuda, cpu"):
         open_engine(bundle, provider="tpu")
     with pytest.raises(EngineError, match=r"int8, only fp32\.onnx \(fp32\)"):
         open_engine(bundle, provider="cpu", precision="int8")
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="shows what happens without CUDA")
-def test_auto_says_why_cuda_was_passed_over(bundle_path: Path) -> None:
+def test_auto_says_why_others_were_passed_over(bundle_path: Path) -> None:
     bundle = load_bundle(bundle_path)
-    assert "onnxruntime-gpu" in open_engine(bundle).describe()["passed_over"]
+    reasons = open_engine(bundle).describe()["passed_over"]
+    assert reasons.index("tensorrt: TensorRT is not installed here") < reasons.index("cuda: ")
+    assert "onnxruntime-gpu" in reasons
     with pytest.raises(EngineError, match="onnxruntime-gpu"):
         open_engine(bundle, provider="cuda")
 
@@ -77,6 +80,47 @@ def test_cuda_agrees_with_the_processor(bundle_path: Path) -> None:
         open_engine(bundle, provider=p).run({"image": image})["mean"] for p in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(*results, rtol=1e-4)
+
+
+@pytest.fixture
+def several(tmp_path: Path, make_manifest: Callable[..., Any], mean_graph: bytes) -> Path:
+    """A bundle with every flavour, all of them the same graph."""
+    figures = {"parameters": 0, "macs": 0, "bytes": 0, "accuracy": {}, "latency_ms": {}}
+    precisions = {"fp32.onnx": "fp32", "fp16.onnx": "fp16"}
+    precisions |= {"cpu.onnx": "int8", "trt.onnx": "int8"}
+    engines = {name: {**figures, "precision": kind} for name, kind in precisions.items()}
+    files = dict.fromkeys(engines, mean_graph)
+    return write_bundle(tmp_path / "several", make_manifest(engines=engines), files).path
+
+
+def taken(path: Path, precision: str | None = None) -> str:
+    engine = open_engine(load_bundle(path), provider="cpu", precision=precision)
+    return engine.describe()["file"]
+
+
+def chosen(path: Path, processor: str, file: str) -> None:
+    choice = Choice(file=file, latency_ms={}, library="", host={}, created="")
+    add_choice(path, processor, choice)
+
+
+def test_the_processor_takes_what_was_found_the_fastest_on_its_kind(several: Path) -> None:
+    assert (taken(several), taken(several, "fp32")) == ("cpu.onnx", "fp32.onnx")
+    chosen(several, "another processor", "fp32.onnx")
+    assert taken(several) == "cpu.onnx"
+    chosen(several, describe_host()["cpu"], "trt.onnx")
+    assert (taken(several), taken(several, "int8")) == ("trt.onnx", "trt.onnx")
+    assert taken(several, "fp32") == "fp32.onnx"
+    with pytest.raises(EngineError, match=r"in fp16, only fp32\.onnx"):
+        taken(several, "fp16")
+
+
+def test_a_literal_engine_computes_the_same(mean_graph: bytes) -> None:
+    image = np.random.default_rng(0).random((1, 4, 5, 3), np.float32)
+    results = [
+        OnnxEngine.from_file(mean_graph, literal=literal).run({"image": image})["mean"]
+        for literal in (False, True)
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-6)
 
 
 def test_a_graph_that_breaks_the_manifests_promise_is_refused(

@@ -93,7 +93,7 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
     (damaged("missing") / "fp32.onnx").unlink()
     (damaged("skill") / "manifest.json").write_text(manifest.replace('"brightness"', '"grasp"'))
     (damaged("newer") / "manifest.json").write_text(
-        manifest.replace('"schema_version": 1', '"schema_version": 2')
+        manifest.replace('"schema_version": 2', '"schema_version": 3')
     )
     expected = {
         "nowhere": "no engine bundle",
@@ -136,7 +136,7 @@ def test_wrong_parameters_are_refused_with_what_is_allowed(bundle_path: Path) ->
         line = node.wait_for("configure failed")
         for words in (
             "parameter 'threads' is -1: allowed are 0 to 256",
-            "parameter 'provider' is 'tpu': allowed are 'auto' or 'cuda' or 'cpu'",
+            "parameter 'provider' is 'tpu': allowed are 'auto' or 'tensorrt' or 'cuda' or 'cpu'",
             "unknown parameter 'bundel': allowed are autostart, bundle,",
         ):
             assert words in line
