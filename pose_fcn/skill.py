@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_compression.protocol import Interface, RecipePath
 from edge_replay.protocol import Curve, FolderLabels, Input, Score
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from edge_compression.protocol import Batch, Run, Split
+    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
     from edge_replay.protocol import Answers
     from edge_worlds.arm.dataset import ImageSet, ImageSource
     from edge_worlds.arm.model import ArmDescription
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 KEYPOINTS_TOPIC = "/arm_pose/keypoints"
 
-_HELD_OUT_SEED = 1_000_003
+_SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added to the recipe's
 # By accuracy on training images: a keypoint is better reported unsurely than not at all, and who
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.05, "grow_threshold": 0.05}
 _POSITIVE_WEIGHT = 4.0
 
-_ImageSplit = Literal["train", "held_out"]
+_ImageSplit = Literal["train", "held_out", "validation"]
 
 
 class PoseData(BaseModel):
@@ -52,8 +52,18 @@ class PoseData(BaseModel):
         default=None, description="folder of photographs; left out: procedural backdrops"
     )
     images: int = Field(gt=0, description="rendered for training and calibration")
-    held_out: int = Field(gt=0, description="rendered for judging, from another seed")
+    held_out: int = Field(gt=0, description="rendered for the report's figures, another seed")
+    validation: int = Field(
+        default=250, gt=0, description="rendered for choices on the way, a third seed"
+    )
     size: int = Field(default=256, ge=128, multiple_of=32, description="side in pixels")
+    input_size: int | None = Field(
+        default=None,
+        ge=64,
+        multiple_of=32,
+        description="long side of what the network sees, pixels; left out: size. The work falls "
+        "with its square",
+    )
     seed: int = Field(default=1, ge=0)
     windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] = Field(
         default=(128, 192, 256),
@@ -61,6 +71,30 @@ class PoseData(BaseModel):
         description="sides of the training windows, one drawn for every batch: small ones are "
         "cheap, large ones show the whole arm",
     )
+    augment: bool = Field(
+        default=True,
+        description="turn, scale, crop, recolour and spoil the training images. A network far too "
+        "small to learn the images by heart does better without",
+    )
+
+    @model_validator(mode="after")
+    def _windows_fit_the_network(self) -> PoseData:
+        if self.scale > 1:
+            message = f"input_size {self.input_size} is more than size {self.size}: render larger"
+            raise ValueError(message)
+        for side in self.windows:
+            if side * self.scale % STRIDE:
+                message = (
+                    f"windows: {side} pixels are {side * self.scale:g} for the network, which "
+                    f"wants multiples of {STRIDE}; give other windows or another input_size"
+                )
+                raise ValueError(message)
+        return self
+
+    @property
+    def scale(self) -> float:
+        """Pixels that the network sees for one of the image."""
+        return (self.input_size or self.size) / self.size
 
 
 class PoseSkill:
@@ -80,6 +114,10 @@ class PoseSkill:
     outputs: Mapping[str, str] = {KEYPOINTS_TOPIC: "sensor_msgs/msg/PointCloud2"}
     work_stages = ("preprocess", "engine", "clustering")
 
+    def uncompressed(self, data: PoseData) -> PoseData:
+        """The network as it came sees the whole image."""
+        return data.model_copy(update={"input_size": None})
+
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """`config`: {"widths": five channel counts}, or {} for the published ones."""
         from pose_fcn.network import FCNPose
@@ -94,16 +132,20 @@ class PoseSkill:
         """An image of a 4:3 camera, as the estimator scales and pads it for the network."""
         import torch
 
-        height = -(-data.size * 3 // (4 * STRIDE)) * STRIDE
+        width = data.input_size or data.size
+        height = -(-width * 3 // (4 * STRIDE)) * STRIDE
         noise = torch.Generator().manual_seed(0)
-        return {"image": torch.rand((1, 3, height, data.size), generator=noise)}
+        return {"image": torch.rand((1, 3, height, width), generator=noise)}
 
     def interface(self, data: PoseData) -> Interface:
         """Describe the engines for the arm of `data`."""
         arm = _description(data)
         reference = (arm.names.index(arm.reference_link[0]), arm.names.index(arm.reference_link[1]))
         settings = PoseSettings(
-            long_side=data.size, links=arm.links, reference_link=reference, **_THRESHOLDS
+            long_side=data.input_size or data.size,
+            links=arm.links,
+            reference_link=reference,
+            **_THRESHOLDS,
         )
         image = TensorSpec(
             name="image",
@@ -133,12 +175,12 @@ class PoseSkill:
         """Augmented views with target maps to train on, plain images to calibrate on."""
         images = _images(data, "train")
         if split == "calibration":
-            yield from _plain_batches(images, batch_size, seed, start_step)
+            yield from _plain_batches(images, data.scale, batch_size, seed, start_step)
         else:
             links = _description(data).links
             for step in count(start_step):
                 rng = np.random.default_rng((seed, step))
-                yield _view_batch(images, links, data.windows, batch_size, rng)
+                yield _view_batch(images, links, data, batch_size, rng)
 
     def data_digest(self, data: PoseData) -> str:
         """Hash what the training images are rendered from: the arm's files and backgrounds."""
@@ -158,9 +200,14 @@ class PoseSkill:
         )
         return total / target.sum().clamp(min=1.0)
 
-    def evaluate(self, run: Run, data: PoseData) -> dict[str, float]:
-        """Estimate the held-out images and compare with their labels; see `pose_accuracy`."""
-        images, labels, lengths = self.held_out(data)
+    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
+        """Mix the teacher's maps into the target maps."""
+        maps = _fcn(teacher)(batch["image"]).float()
+        return {**batch, "maps": batch["maps"].lerp(maps, share)}
+
+    def evaluate(self, run: Run, data: PoseData, split: JudgedSplit) -> dict[str, float]:
+        """Estimate the split's images and compare with their labels; see `pose_accuracy`."""
+        images, labels, lengths = self.labelled(data, split)
         interface = self.interface(data)
         settings = PoseSettings.model_validate(dict(interface.settings))
         estimator = PoseEstimator(run, settings, interface.names)
@@ -169,12 +216,14 @@ class PoseSkill:
         )
         return pose_accuracy(predicted, labels, lengths)
 
-    def held_out(self, data: PoseData) -> tuple[ImageSet, NDArray[Any], NDArray[Any]]:
+    def labelled(
+        self, data: PoseData, split: JudgedSplit
+    ) -> tuple[ImageSet, NDArray[Any], NDArray[Any]]:
         """Return n images to judge by, their labels and the lengths of their reference links.
 
         Labels are (n, 8, 2) pixels, NaN where a keypoint is not in the image; lengths (n,) pixels.
         """
-        images = _images(data, "held_out")
+        images = _images(data, split)
         arm = _description(data)
         first, second = (images.keypoints[:, arm.names.index(name)] for name in arm.reference_link)
         labels = np.where(images.in_image[..., None], images.keypoints, np.nan)
@@ -243,47 +292,61 @@ def _source(data: PoseData, split: _ImageSplit) -> ImageSource:
     from edge_worlds.arm.dataset import ImageSource
     from edge_worlds.arm.model import DESK_ARM
 
-    seed = data.seed if split == "train" else data.seed + _HELD_OUT_SEED
-    return ImageSource(data.arm or DESK_ARM, data.size, seed, data.backgrounds)
+    return ImageSource(data.arm or DESK_ARM, data.size, data.seed + _SEEDS[split], data.backgrounds)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=len(_SEEDS))
 def _images(data: PoseData, split: _ImageSplit) -> ImageSet:
     from edge_worlds.arm.dataset import image_set
 
-    return image_set(_source(data, split), data.images if split == "train" else data.held_out)
+    counts = {"train": data.images, "held_out": data.held_out, "validation": data.validation}
+    return image_set(_source(data, split), counts[split])
 
 
 def _plain_batches(
-    images: ImageSet, batch_size: int, seed: int, start_step: int
+    images: ImageSet, scale: float, batch_size: int, seed: int, start_step: int
 ) -> Iterator[Batch]:
     import cv2
     import torch
 
+    from pose_fcn.training_images import shrunk
+
     order = np.random.default_rng(seed).permutation(len(images))
     for start in range(start_step * batch_size, len(order), batch_size):
-        pictures = [images.bgr(index) for index in order[start : start + batch_size]]
+        pictures = [shrunk(images.bgr(index), scale) for index in order[start : start + batch_size]]
         yield {"image": torch.from_numpy(cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True))}
 
 
 def _view_batch(
     images: ImageSet,
     links: Sequence[tuple[int, int]],
-    windows: Sequence[int],
+    data: PoseData,
     batch_size: int,
     rng: np.random.Generator,
 ) -> Batch:
     import cv2
     import torch
 
-    from pose_fcn.training_images import draw_window_side, random_view, target_maps, vary_colours
+    from pose_fcn.training_images import (
+        draw_window_side,
+        random_view,
+        shrunk,
+        target_maps,
+        vary_colours,
+    )
 
-    side = draw_window_side(rng, windows)
+    side = draw_window_side(rng, data.windows) if data.augment else data.size
     views, maps = [], []
     for index in rng.integers(len(images), size=batch_size):
-        view, keypoints = random_view(rng, images, int(index), side)
-        views.append(vary_colours(rng, view))
-        maps.append(target_maps(keypoints, links, side))
+        if data.augment:
+            view, keypoints = random_view(rng, images, int(index), side)
+            view = vary_colours(rng, shrunk(view, data.scale))
+        else:
+            view, keypoints = shrunk(images.bgr(int(index)), data.scale), images.visible(int(index))
+        views.append(view)
+        # Centres of pixels are at integers.
+        seen = ((keypoints + 0.5) * data.scale - 0.5).astype(np.float32)
+        maps.append(target_maps(seen, links, round(side * data.scale)))
     return {
         "image": torch.from_numpy(cv2.dnn.blobFromImages(views, 1 / 255, swapRB=True)),
         "maps": torch.from_numpy(np.stack(maps)),

@@ -59,6 +59,14 @@ def random_view(
     return view, moved
 
 
+def shrunk(bgr: NDArray[Any], scale: float) -> NDArray[Any]:
+    """The picture at `scale` (at most 1) of its size, as the estimator scales camera images."""
+    if scale == 1:
+        return bgr
+    size = (round(bgr.shape[1] * scale), round(bgr.shape[0] * scale))
+    return cv2.resize(bgr, size, interpolation=cv2.INTER_AREA)
+
+
 def vary_colours(rng: np.random.Generator, view: NDArray[Any]) -> NDArray[Any]:
     """Another white balance, contrast and brightness, noise, blur, and a blotted-out patch."""
     gain = rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)

@@ -94,6 +94,11 @@ class ImageSet:
         """The number of images."""
         return len(self.keypoints)
 
+    def visible(self, index: int) -> NDArray[np.float32]:
+        """Keypoints of image `index`, (8, 2) pixels, NaN outside the picture."""
+        inside = self.in_image[index, :, None]
+        return np.where(inside, self.keypoints[index], np.nan).astype(np.float32)
+
     def bgr(self, index: int) -> NDArray[np.uint8]:
         """Image `index`, (size, size, 3) uint8 BGR, read-only."""
         image: NDArray[np.uint8] = self._images[index // _SHARD][index % _SHARD]

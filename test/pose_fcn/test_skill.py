@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from edge_worlds.arm.model import DESK_ARM
 from pose_fcn.skill import PoseData, PoseSkill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -33,3 +36,73 @@ def test_an_arm_that_is_edited_in_place_is_other_data(tmp_path: Path, suffix: st
     edited.write_text(edited.read_text() + "\n")
 
     assert PoseSkill().data_digest(data) != before
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoseData]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield PoseData(
+            images=8,
+            held_out=4,
+            validation=4,
+            size=128,
+            input_size=64,
+            windows=(128,),
+            augment=False,
+        )
+
+
+def test_a_network_that_sees_less_is_taught_and_judged_on_the_same_keypoints(
+    small: PoseData,
+) -> None:
+    pytest.importorskip("torch", reason="torch comes with the extra [compress]")
+    from pose_fcn.training_images import target_maps
+
+    skill = PoseSkill()
+    images, labels, _ = skill.labelled(small, "validation")
+    # An oracle: its answers are the target maps of the picture that it is shown.
+    batch = next(skill.batches(small, "train", 8, 0, 0))
+    assert batch["image"].shape == (8, 3, 64, 64)
+    assert batch["maps"].shape == (8, 9, 32, 32)
+    answers = iter(range(len(images)))
+
+    def oracle(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert inputs["image"].shape == (1, 3, 64, 64)
+        seen = (labels[next(answers)] + 0.5) / 2 - 0.5
+        return {"maps": target_maps(seen.astype(np.float32), [], 64)[None]}
+
+    accuracy = skill.evaluate(oracle, small, "validation")
+
+    assert accuracy["pck@0.5"] == 1
+    assert accuracy["mean_error_px"] < 0.5
+
+
+def test_splits_share_no_picture(small: PoseData) -> None:
+    skill = PoseSkill()
+    held_out, validation = (
+        skill.labelled(small, split)[0].keypoints for split in ("held_out", "validation")
+    )
+
+    assert not np.isclose(held_out[:, None], validation[None]).all(axis=(2, 3)).any()
+
+
+def test_the_unpruned_network_is_measured_on_whole_pictures(small: PoseData) -> None:
+    skill = PoseSkill()
+
+    assert skill.example_inputs(small)["image"].shape == (1, 3, 64, 64)
+    whole = skill.uncompressed(small)
+    assert skill.example_inputs(whole)["image"].shape == (1, 3, 96, 128)
+    assert skill.interface(whole).settings["long_side"] == 128
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"input_size": 160, "windows": (128,)}, "windows: 128 pixels are 80 for the network"),
+        ({"input_size": 320}, "input_size 320 is more than size 256"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        PoseData(images=1, held_out=1, **change)
