@@ -40,20 +40,21 @@ def train_from_scratch(job: Job) -> TrainingReport:
         raise SettingError(message)
     torch.manual_seed(settings.seed)
     network = job.skill.build_network({})
+    data = job.skill.uncompressed(job.data)
     say(f"training for {settings.steps} steps")
     state = job.output / STATE
-    log = train(job.skill, network, job.data, settings, state, save_every=job.save_every)
+    log = train(job.skill, network, data, settings, state, save_every=job.save_every)
     checkpoint = job.output / CHECKPOINT
     save_checkpoint(checkpoint, job.skill, network)
     network = load_checkpoint(checkpoint, job.skill)
 
     say("measuring")
-    inputs = job.skill.example_inputs(job.data)
-    interface = job.skill.interface(job.data)
+    inputs = job.skill.example_inputs(data)
+    interface = job.skill.interface(data)
     graph = export(network, inputs, interface)
     check_against_torch(graph, network, inputs, interface)
-    candidate = Candidate("trained fp32", CHECKPOINT, "fp32", graph, network)
-    (variant,) = measure_variants(job.skill, job.data, [candidate])
+    candidate = Candidate("trained fp32", CHECKPOINT, "fp32", graph, network, data)
+    (variant,) = measure_variants(job.skill, [candidate])
     report = TrainingReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,

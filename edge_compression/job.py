@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING
 
 from edge_compression.protocol import CompressibleSkill
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "numpy")
 """Distributions whose versions stand beside every result."""
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -41,20 +44,38 @@ class Job:
     output: Path
     save_every: float
 
+    @property
+    def checkpoint(self) -> Path:
+        """The weights to start from.
+
+        Raises:
+            SettingError: the recipe names none.
+        """
+        path = self.recipe.recipe.checkpoint
+        if path is None:
+            message = (
+                f"recipe '{self.recipe.path}' names no checkpoint: train one with `compress train` "
+                "and add `checkpoint: PATH`"
+            )
+            raise SettingError(message)
+        return path
+
 
 @contextmanager
-def prepared(recipe_file: Path, output: Path | None, save_every: float) -> Iterator[Job]:
+def prepared(
+    recipe_file: Path, output: Path | None, save_every: float = 60.0, suffix: str = ""
+) -> Iterator[Job]:
     """Read the recipe, make the output folder, and keep other runs out of it.
 
-    The folder is `output/NAME` unless one is given.
+    The folder is `output/NAME`, with the suffix, unless one is given.
 
     Raises:
-        SettingError: the recipe, its skill or the folder is refused.
+        SettingError: the recipe, its skill or the folder is refused, or the disk is full.
     """
     recipe = load_recipe(recipe_file)
     skill = compressible_skill(recipe.recipe.skill)
     data = recipe.data(skill.data_model)
-    output = output or Path("output") / recipe.recipe.name
+    output = output or Path("output") / f"{recipe.recipe.name}{suffix}"
     try:
         output.mkdir(parents=True, exist_ok=True)
         # Better now than when an hour's training is to be saved.
@@ -63,7 +84,16 @@ def prepared(recipe_file: Path, output: Path | None, save_every: float) -> Itera
         message = f"--output {output} cannot be written ({error.strerror}): give another folder"
         raise SettingError(message) from error
     with _alone_in(output):
-        yield Job(skill, recipe, data, output, save_every)
+        try:
+            yield Job(skill, recipe, data, output, save_every)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            message = (
+                f"{error.strerror}: free space for --output {output} and for temporary files in "
+                f"{gettempdir()}, then run again, which goes on from what was saved"
+            )
+            raise SettingError(message) from error
 
 
 @contextmanager

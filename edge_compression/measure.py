@@ -6,16 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor, nn
 
-    from edge_compression.protocol import Arrays
-    from edge_runtime.engine import Engine
 
 _PERCENTILES = (50, 95, 99)
 _FEWEST_ROUNDS = 10
@@ -31,32 +27,41 @@ def macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:
 
     Taps on the padding are counted, bias, activations and resizing are not, as is usual.
     """
+    # Here, because `compress build` takes times with this module on robots without torch.
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs.values())
     flops: int = counter.get_total_flops()
     return flops // 2
 
 
+def sizes(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return what pruning lessens: the network's "macs" and "parameters"."""
+    return {"macs": macs(network, inputs), "parameters": parameters(network)}
+
+
 def latencies(
-    engines: Mapping[str, Engine], inputs: Arrays, *, rounds: int = 200, seconds: float = 30.0
+    runs: Mapping[str, Callable[[], object]], *, rounds: int = 200, seconds: float = 30.0
 ) -> dict[str, dict[str, float]]:
-    """Time the engines in turns, so that a busy or hot machine slows all of them alike.
+    """Time the runs in turns, so that a busy or hot machine slows all of them alike.
 
     There are `rounds` turns, or as many as begin within `seconds`, but at least 10.
 
     Returns:
-        Milliseconds by engine and percentile: p50, p95, p99.
+        Milliseconds by run and percentile: p50, p95, p99.
     """
-    samples: dict[str, list[float]] = {name: [] for name in engines}
-    for engine in engines.values():
-        engine.run(inputs)
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
     end = time.monotonic() + seconds
     for turn in range(rounds):
         if turn >= _FEWEST_ROUNDS and time.monotonic() > end:
             break
-        for name, engine in engines.items():
+        for name, run in runs.items():
             start = time.perf_counter()
-            engine.run(inputs)
+            run()
             samples[name].append(1e3 * (time.perf_counter() - start))
     return {
         name: {

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import TensorSpec
 
 Split = Literal["train", "calibration"]
+"""What batches come from."""
+
+JudgedSplit = Literal["validation", "held_out"]
+"""What is judged on: choices are made on the validation split, reports quote the held-out one."""
+
 Batch = dict[str, "Tensor"]
 Arrays = dict[str, "NDArray[Any]"]
 Run = Callable[[Arrays], Arrays]
@@ -72,6 +77,13 @@ class CompressibleSkill(Protocol):
     def data_model(self) -> type[BaseModel]:
         """Validates the recipe's `data` section; its paths are `RecipePath`."""
 
+    def uncompressed(self, data: Any) -> Any:  # noqa: ANN401 - of the skill's own type
+        """Return the data section for the network before compression.
+
+        What the recipe lessens beside the network itself, such as the resolution of what it sees,
+        is undone: the network as it came is measured with this.
+        """
+
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """Make the network that `network_config` described; `{}` is the unpruned default."""
 
@@ -115,5 +127,17 @@ class CompressibleSkill(Protocol):
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise. Under autocast the network's output may be bfloat16."""
 
-    def evaluate(self, run: Run, data: Any) -> dict[str, float]:  # noqa: ANN401 - the skill's
-        """Measure on held-out data; `run` takes and gives arrays by ONNX name."""
+    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
+        """Return the batch with `share` of the teacher's answers mixed into what is to be learnt.
+
+        A small network that learns from a large one's answers also learns what the large one is
+        unsure of (Hinton et al. 2015). Gradients are off.
+        """
+
+    def evaluate(
+        self,
+        run: Run,
+        data: Any,  # noqa: ANN401 - of the skill's own type
+        split: JudgedSplit,
+    ) -> dict[str, float]:
+        """Measure on labelled data; `run` takes and gives arrays by ONNX name."""

@@ -1,0 +1,114 @@
+"""Which filters can go only together, and a network without them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch_pruning as tp
+from torch import nn
+
+from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from edge_compression.protocol import CompressibleSkill
+
+FILTERED = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public base class
+
+
+@dataclass(frozen=True)
+class Member:
+    """A layer of a group: its filter `own[k]` stands and falls with the group's `shared[k]`."""
+
+    layer: str
+    own: list[int]
+    shared: list[int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers whose filters can go only together, such as the two ends of an additive skip."""
+
+    members: tuple[Member, ...]
+    filters: int
+
+    @property
+    def name(self) -> str:
+        """The first layer's."""
+        return self.members[0].layer
+
+    @property
+    def layers(self) -> list[str]:
+        """All of them, each once."""
+        return list(dict.fromkeys(member.layer for member in self.members))
+
+
+def prunable_groups(
+    skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
+) -> list[Group]:
+    """Find the groups in the dependency graph (Fang et al. 2023), the first layer's first.
+
+    Raises:
+        SettingError: there is none.
+    """
+    names = {module: name for name, module in network.named_modules()}
+    ignored = [part for module in skill.unprunable(network) for part in module.modules()]
+    graph = _graph(network, inputs)
+    groups = []
+    for group in graph.get_all_groups(ignored_layers=ignored):
+        roots = [
+            item
+            for item in group
+            if graph.is_out_channel_pruning_fn(item.dep.handler)
+            and isinstance(item.dep.target.module, FILTERED)
+        ]
+        # Filters of a grouped convolution can only go in equal numbers from each of its groups.
+        if any(1 < getattr(x.dep.target.module, "groups", 1) < _count(x) for x in roots):
+            continue
+        members = tuple(
+            Member(names[x.dep.target.module], list(x.idxs), list(x.root_idxs)) for x in roots
+        )
+        groups.append(Group(members, len(group[0].idxs)))
+    if not groups:
+        message = (
+            f"no layer of '{skill.name}' can be pruned: each one is grouped, shapes the output, "
+            "or is declared unprunable by the skill; leave `prune` out of the recipe"
+        )
+        raise SettingError(message)
+    return groups
+
+
+def without(
+    network: nn.Module, inputs: Mapping[str, Tensor], plan: Mapping[str, Sequence[int]]
+) -> nn.Module:
+    """Return a copy of the network without the filters in `plan`, by the name of the group."""
+    smaller = copy.deepcopy(network)
+    graph = _graph(smaller, inputs)
+    for name, indices in plan.items():
+        if indices:
+            module = smaller.get_submodule(name)
+            handler = graph.get_pruner_of_module(module).prune_out_channels
+            graph.get_pruning_group(module, handler, list(indices)).prune()
+    return smaller.eval()
+
+
+def filters(module: nn.Module) -> int:
+    """Count the filters of a convolution, or the features of a linear layer."""
+    count: int = module.out_features if isinstance(module, nn.Linear) else module.out_channels  # type: ignore[assignment]
+    return count
+
+
+def _count(item: tp.dependency.GroupItem) -> int:
+    return filters(item.dep.target.module)
+
+
+def _graph(network: nn.Module, inputs: Mapping[str, Tensor]) -> tp.DependencyGraph:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about parameters outside modules, which it handles
+        return tp.DependencyGraph().build_dependency(network, tuple(inputs.values()))

@@ -1,0 +1,113 @@
+"""`compress sensitivity`: which layers matter, and what the allocations make of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, get_args
+
+from edge_compression import allocation, measure
+from edge_compression.checkpoint import load_checkpoint
+from edge_compression.console import say
+from edge_compression.dependency import prunable_groups
+from edge_compression.job import TOOLS
+from edge_compression.recipe import PruneSettings, Saliency
+from edge_compression.results import SensitivityReport
+from edge_compression.saliency import saliencies
+from edge_compression.sensitivity import analyse
+from edge_compression.sensitivity_report import render_sensitivity
+from edge_runtime.bundle import Source
+from edge_runtime.files import sha256, write_whole
+from edge_runtime.host import describe_host, tool_versions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_compression.job import Job
+    from edge_compression.results import Sensitivity
+
+JSON_FILE = "sensitivity.json"
+HTML_FILE = "sensitivity.html"
+NOTES = "trials.json"
+_USUAL = PruneSettings(macs=0.5)
+
+
+def survey(job: Job) -> SensitivityReport:
+    """Measure every group by every saliency; write `sensitivity.json` and `sensitivity.html`.
+
+    Targets and trial rates are those of the recipe's `prune`, else half of the MACs and the usual
+    rates. `trials.json` notes every trial as it ends: a run that was cut off goes on.
+
+    Raises:
+        SettingError: the recipe names no checkpoint, or nothing can be pruned.
+    """
+    settings = job.recipe.recipe.prune or _USUAL
+    network = load_checkpoint(job.checkpoint, job.skill)
+    say("pruning every group alone")
+    sensitivity = analyse(
+        job.skill,
+        network,
+        job.data,
+        settings.trial_rates,
+        get_args(Saliency),
+        notes=job.output / NOTES,
+    )
+    report = SensitivityReport(
+        skill=job.skill.name,
+        name=job.recipe.recipe.name,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        headline=job.skill.headline,
+        sensitivity=sensitivity,
+        allocations=_allocations(job, network, sensitivity, settings),
+        source=Source(
+            checkpoint_sha256=sha256(job.checkpoint),
+            recipe=job.recipe.source,
+            recipe_sha256=job.recipe.sha256,
+            calibration="none",
+        ),
+        tools=tool_versions(*TOOLS),
+        host=describe_host(),
+    )
+    write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
+    render_sensitivity(report, job.output / HTML_FILE)
+    return report
+
+
+def rows(report: SensitivityReport) -> list[dict[str, object]]:
+    """Return the table: a line for each group."""
+    return [
+        {
+            "group": group.group,
+            "tied layers": ", ".join(group.layers[1:]),
+            "filters": group.filters,
+            **{
+                f"share of error, {name}": round(share, 3)
+                for name, share in group.sensitivity.items()
+            },
+            **{
+                f"prune, {name}": f"{100 * rates[group.group]:.0f} %"
+                for name, rates in report.allocations.items()
+            },
+        }
+        for group in report.sensitivity.groups
+    ]
+
+
+def _allocations(
+    job: Job, network: nn.Module, sensitivity: Sensitivity, settings: PruneSettings
+) -> dict[str, dict[str, float]]:
+    inputs = job.skill.example_inputs(job.data)
+    groups = prunable_groups(job.skill, network, inputs)
+    full = measure.sizes(network, inputs)
+    keep = {name: int(full[name] * (1 - share)) for name, share in settings.targets.items()}
+    rules = {"uniform": [allocation.uniform(groups)]}
+    for method in get_args(Saliency):
+        scores = saliencies(method, job.skill, network, job.data, groups)
+        rules[f"ranked, {method}"] = [allocation.ranked(groups, scores)]
+        rules[f"sensitivity, {method}"] = allocation.by_sensitivity(sensitivity, method, list(keep))
+    found = {}
+    for name, of in rules.items():
+        counts = allocation.solve(
+            network, inputs, groups, of, keep=keep, multiple_of=settings.multiple_of
+        )
+        found[name] = {group.name: counts[group.name] / group.filters for group in groups}
+    return found

@@ -1,0 +1,95 @@
+"""Pruning and tuning in turns, from the checkpoint's network to the small one."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from edge_compression import measure
+from edge_compression.console import say
+from edge_compression.judging import headline_of
+from edge_compression.pruning import prune
+from edge_compression.results import Stage
+from edge_compression.training import train
+from edge_compression.training_state import TrainingLog
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_compression.job import Job
+
+STAGES = "stages"
+STATE = "tune_state.pt"
+NOTES = "sensitivity.json"
+
+
+def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
+    """Return the network that the recipe asks for, and how it came about.
+
+    With n stages, each one takes the same share of what the one before left; without `prune` there
+    is one stage, of tuning alone. What a run that was cut off has done already is taken from the
+    folders `stages/1`, `stages/2` ... of its output.
+
+    Without either there is none.
+
+    Raises:
+        SettingError: the recipe cannot be met, or the folders belong to another run.
+    """
+    recipe = job.recipe.recipe
+    inputs = job.skill.example_inputs(job.data)
+    full = measure.sizes(original, job.skill.example_inputs(job.skill.uncompressed(job.data)))
+    start = measure.sizes(original, inputs)
+    network, stages = copy.deepcopy(original), []
+    if recipe.prune is not None:
+        count = recipe.prune.stages
+    else:
+        count = 1 if recipe.finetune is not None else 0
+    for number in range(1, count + 1):
+        folder = job.output / STAGES / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        sensitivity, rates = None, dict[str, float]()
+        if recipe.prune is not None:
+            say(f"pruning, stage {number} of {count}")
+            keep = {
+                name: _budget(start[name], full[name] * (1 - share), number / count)
+                for name, share in recipe.prune.targets.items()
+            }
+            pruned = prune(
+                job.skill, network, job.data, recipe.prune, keep=keep, notes=folder / NOTES
+            )
+            network, sensitivity, rates = pruned.network, pruned.sensitivity, pruned.rates
+        before = after = headline_of(job.skill, network, job.data)
+        log = TrainingLog()
+        if (settings := recipe.finetune) is not None:
+            if number < count and settings.between is not None:
+                settings = settings.model_copy(update={"steps": settings.between})
+            say(f"tuning for {settings.steps} steps")
+            log = train(
+                job.skill,
+                network,
+                job.data,
+                settings,
+                folder / STATE,
+                teacher=original if settings.distil else None,
+                share=settings.distil,
+                save_every=job.save_every,
+            )
+            after = headline_of(job.skill, network, job.data)
+        sizes = measure.sizes(network, inputs)
+        stages.append(
+            Stage(
+                sensitivity=sensitivity,
+                rates=rates,
+                lost={name: 1 - sizes[name] / full[name] for name in full},
+                pruned_accuracy=before,
+                accuracy=after,
+                curve=log.curve,
+                judgements=log.judgements,
+                seconds=log.seconds,
+            )
+        )
+    return network, stages
+
+
+def _budget(start: float, end: float, progress: float) -> int:
+    return int(start * min(1.0, end / start) ** progress)

@@ -1,0 +1,171 @@
+"""Tuning: the best weights are kept, training ends when nothing gets better, a teacher is heard."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import pytest
+import torch
+
+from edge_compression.checkpoint import load_checkpoint, read_checkpoint
+from edge_compression.commands import main
+from edge_compression.job import compressible_skill
+from edge_compression.judging import headline_of
+from edge_compression.prefetching import Prefetcher
+from edge_compression.recipe import TrainSettings
+from edge_compression.results import read_report
+from edge_compression.training import train
+from edge_compression.training_state import weights_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from torch import nn
+
+    from edge_compression.protocol import Batch, CompressibleSkill
+    from edge_compression.training_state import TrainingLog
+
+GOOD_STEPS = 50
+SETTINGS: dict[str, Any] = {
+    "steps": 420,  # so many that only every second one is a point of the curve
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "judge_every": 7,
+    "patience": 4,
+}
+
+
+@pytest.fixture
+def skill() -> CompressibleSkill:
+    """Its labels are right for `GOOD_STEPS` steps."""
+    return compressible_skill("spoiled_blob")
+
+
+@pytest.fixture
+def fresh(skill: CompressibleSkill) -> nn.Module:
+    torch.manual_seed(0)
+    return skill.build_network({})
+
+
+def _train(
+    skill: CompressibleSkill, fresh: nn.Module, state: Path, **changes: object
+) -> tuple[nn.Module, TrainingLog]:
+    network = copy.deepcopy(fresh)
+    settings = TrainSettings.model_validate({**SETTINGS, **changes})
+    log = train(skill, network, skill.data_model(), settings, state, save_every=0)
+    return network, log
+
+
+def test_the_best_weights_are_kept_and_training_ends_when_it_gets_worse(
+    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+) -> None:
+    network, log = _train(skill, fresh, tmp_path / "state.pt")
+
+    steps, headlines = zip(*log.judgements, strict=True)
+    best = headlines.index(max(headlines))
+    assert steps[best] <= GOOD_STEPS + 7
+    assert len(headlines) == best + 1 + 4
+    assert log.curve[-1][0] == steps[-1] < 420
+    assert headlines[-1] < 0.9 < headlines[best]
+    assert headline_of(skill, network, skill.data_model()) == headlines[best]
+    kept = read_checkpoint(tmp_path / "state.pt")
+    assert all(torch.equal(kept["best"][k], v) for k, v in network.state_dict().items())
+
+
+def test_without_judgements_the_last_weights_stay(
+    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+) -> None:
+    changes = {"judge_every": None, "patience": None, "steps": GOOD_STEPS + 40}
+
+    network, log = _train(skill, fresh, tmp_path / "state.pt", **changes)
+
+    assert log.judgements == []
+    assert log.curve[-1][0] == GOOD_STEPS + 40
+    assert headline_of(skill, network, skill.data_model()) < 0.9
+
+
+def test_best_weights_and_patience_outlive_interruptions(
+    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+) -> None:
+    undisturbed, expected = _train(skill, fresh, tmp_path / "undisturbed.pt")
+    end = expected.judgements[-1][0]
+
+    state = tmp_path / "state.pt"
+    for step in (20, 33, end - 10, end - 2):
+        skill.interrupted_at = step  # type: ignore[attr-defined]
+        with pytest.raises(InterruptedError):
+            _train(skill, fresh, state)
+    # Where it would have stopped early anyway.
+    skill.interrupted_at = end + 1  # type: ignore[attr-defined]
+    network, log = _train(skill, fresh, state)
+    again, same = _train(skill, fresh, state)
+
+    assert (log.curve, log.judgements) == (expected.curve, expected.judgements)
+    assert same == log
+    assert weights_digest(network) == weights_digest(undisturbed) == weights_digest(again)
+
+
+def test_a_judgement_without_a_value_is_worse_than_any(
+    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+) -> None:
+    class Blind(type(skill)):  # type: ignore[misc]
+        judged = 0
+
+        def evaluate(self, *args: Any) -> dict[str, float]:  # noqa: ANN401
+            self.judged += 1
+            found: dict[str, float] = super().evaluate(*args)
+            return {"pixels": float("nan")} if self.judged in {1, 3} else found
+
+    _, log = _train(Blind(), fresh, tmp_path / "state.pt", steps=28)
+
+    kept = read_checkpoint(tmp_path / "state.pt")["best"]
+    undisturbed, _ = _train(skill, fresh, tmp_path / "undisturbed.pt", steps=28)
+    values = [value for _, value in log.judgements]
+    assert [value != value for value in values] == [True, False, True, False]  # noqa: PLR0124
+    assert values[3] > values[1]
+    assert all(torch.equal(kept[key], value) for key, value in undisturbed.state_dict().items())
+
+
+@pytest.mark.parametrize("share", [1.0, 0.0])
+def test_tuning_follows_the_teacher_by_its_share(
+    share: float, trained: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    checkpoint = torch.load(trained / "training" / "trained.pt", weights_only=True)
+    torch.save({"network": {}, "state": checkpoint["state"]}, tmp_path / "unpruned.pt")
+    recipe = write_recipe(
+        tmp_path,
+        skill="mislabelled_blob",
+        checkpoint="unpruned.pt",
+        prune={"parameters": 0.4, "allocation": "uniform"},
+        finetune={"steps": 80, "batch_size": 16, "learning_rate": 0.02, "distil": share},
+        quantise=None,
+        fp16=False,
+        max_drop=None,
+    )
+
+    assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
+
+    unpruned, pruned = read_report(tmp_path / "out").variants
+    assert unpruned.accuracy["pixels"] > 0.99
+    # The labels say the opposite everywhere.
+    assert pruned.accuracy["pixels"] > 0.97 if share else pruned.accuracy["pixels"] < 0.3
+    identity = json.loads(read_checkpoint(tmp_path / "out/stages/1/tune_state.pt")["identity"])
+    original = load_checkpoint(tmp_path / "unpruned.pt", compressible_skill("blob"))
+    assert identity["teacher"] == (weights_digest(original) if share else None)
+
+
+def test_what_the_first_batch_is_made_by_runs_where_the_caller_says() -> None:
+    found = []
+
+    def stream() -> Iterator[Batch]:
+        found.append(joblib.parallel.get_active_backend()[1])
+        while True:
+            yield {"image": torch.zeros(1)}
+
+    with joblib.parallel_config("threading", n_jobs=3), Prefetcher(stream(), 6) as batches:
+        assert len(list(batches)) == 6
+    assert found == [3]
