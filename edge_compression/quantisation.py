@@ -1,43 +1,50 @@
-"""Static INT8 quantisation of an ONNX graph, for ONNX Runtime on the processor."""
+"""Static INT8 quantisation of an ONNX graph, in two flavours from one calibration."""
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
-import logging
-import tempfile
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import difflib
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import QuantizationMode
 
+from edge_compression.calibration import quiet
+from edge_compression.fp16 import halve, unfit
+from edge_compression.shallow import pool_first, shallow_convolutions
+from edge_compression.tensorrt_graph import (
+    OPERATORS,
+    OPTIONS,
+    fuse_sums,
+    raise_opset,
+    sums_with_constants,
+)
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Mapping
 
-    from pydantic import BaseModel
+    from edge_compression.calibration import Calibration, Range
 
-    from edge_compression.protocol import Arrays, CompressibleSkill
-    from edge_compression.recipe import QuantiseSettings
+Flavour = Literal["cpu", "trt"]
 
-_METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "entropy": CalibrationMethod.Entropy,
-    "percentile": CalibrationMethod.Percentile,
-}
+
+@dataclass(frozen=True)
+class _Scheme:
+    """What ONNX Runtime's quantiser is told of a flavour."""
+
+    activations: QuantType
+    operators: list[str]
+    options: dict[str, Any]
+
+
 # Sigmoid, Softmax and Tanh stay in float: eight bits are too coarse for their tails.
-_QUANTISED = [
+_CPU_OPERATORS = [
     "Add",
     "AveragePool",
     "Concat",
@@ -53,130 +60,124 @@ _QUANTISED = [
     "Resize",
     "Transpose",
 ]
-_ENOUGH = 8  # input channels; below, packing them for the byte kernels costs more than it saves
+_CPU = _Scheme(QuantType.QUInt8, _CPU_OPERATORS, {})
+_TENSORRT = _Scheme(QuantType.QInt8, OPERATORS, OPTIONS)
 
 
-def quantise(graph: bytes, images: Sequence[Arrays], settings: QuantiseSettings) -> bytes:
-    """Return the graph with Q/DQ pairs: U8 activations, S8 weights per channel, S32 biases.
+def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[str] = ()) -> bytes:
+    """Return the graph with Q/DQ pairs; its inputs and outputs stay float32.
 
+    cpu, for ONNX Runtime on the processor: U8 activations, S8 weights per channel, S32 biases.
     Convolutions of few channels, such as the one that reads the image, stay in float: ONNX
     Runtime's eight-bit kernels are several times as slow as its float ones there.
 
+    trt, for TensorRT: S8 throughout, symmetric, and FP16 where nothing is quantised, or
+    float32 where FP16 would not do; see `tensorrt_graph` and `fp16`. ONNX Runtime can run it, too,
+    slowly, to tell its accuracy.
+
     Args:
-        graph: the float32 ONNX graph.
-        images: inputs by name, on which the activations' ranges are observed.
-        settings: how a range is found from what was observed.
-    """
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        source, prepared, target = (Path(folder, f"{name}.onnx") for name in ("a", "b", "c"))
-        model = onnx.load_from_string(graph)
-        shallow = _shallow_convolutions(model)
-        _pool_first(model, shallow)
-        onnx.save(model, source)
-        # Folds constants and batch norms, and finds the shapes that the quantiser asks for.
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            target,
-            _Reader(images),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_QUANTISED,
-            nodes_to_exclude=shallow,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=_METHODS[settings.method],
-            # One image at a time, because the library keeps every activation of those it is given.
-            extra_options={"CalibStridedMinMax": 1},
-        )
-        return target.read_bytes()
-
-
-def calibration_images(
-    skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings, names: Sequence[str]
-) -> list[Arrays]:
-    """Take the network's inputs from the skill's calibration split, one image each.
+        calibration: of the float32 graph.
+        flavour: for which run time.
+        keep_float: tensors, activations or weights, that get no Q/DQ pair: the nodes that would
+            have one there, at their inputs or outputs, are not quantised.
 
     Raises:
-        SettingError: the split has fewer images than the recipe asks for.
+        SettingError: `keep_float` names a tensor that the graph has not.
     """
-    stream = skill.batches(data, "calibration", 1, settings.seed, 0)
-    images = [
-        {name: batch[name].contiguous().numpy() for name in names}
-        for batch in islice(stream, settings.calibration_images)
-    ]
-    if len(images) < settings.calibration_images:
-        message = (
-            f"quantise.calibration_images = {settings.calibration_images}, but the data has "
-            f"{len(images)}: lower it, or give more images"
-        )
-        raise SettingError(message)
-    return images
+    model = onnx.load_from_string(calibration.graph)
+    _check(model, keep_float)
+    with quiet():
+        if flavour == "cpu":
+            quantised = _for_cpu(model, calibration.ranges, keep_float)
+        else:
+            quantised = _for_tensorrt(model, calibration, keep_float)
+    content: bytes = quantised.SerializeToString()
+    return content
 
 
-def _shallow_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Name the convolutions with too few input channels for eight bits to pay."""
-    shapes = {weight.name: weight.dims for weight in model.graph.initializer}
+def _for_cpu(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], keep_float: Collection[str]
+) -> onnx.ModelProto:
+    excluded = _nodes_at(model, _with_clipped(model, keep_float))
+    shallow = shallow_convolutions(model)
+    pool_first(model, shallow)
+    return _insert_pairs(model, ranges, _CPU, [*shallow, *excluded])
+
+
+def _for_tensorrt(
+    model: onnx.ModelProto, calibration: Calibration, keep_float: Collection[str]
+) -> onnx.ModelProto:
+    # Outputs have no pairs here, so that a tensor's producer may still be quantised.
+    excluded = sums_with_constants(model) + _nodes_at(model, keep_float, outputs=False)
+    single = unfit(model, calibration.extremes)
+    excluded += _nodes_at(model, single)
+    quantised = _insert_pairs(raise_opset(model), calibration.ranges, _TENSORRT, excluded)
+    fuse_sums(quantised)
+    return halve(quantised, single)
+
+
+def _insert_pairs(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    scheme: _Scheme,
+    excluded: list[str],
+) -> onnx.ModelProto:
+    observed = TensorsData(
+        CalibrationMethod.MinMax,
+        {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()},
+    )
+    arguments = {
+        "model": onnx.shape_inference.infer_shapes(model),
+        "per_channel": True,
+        "reduce_range": False,
+        "mode": QuantizationMode.QLinearOps,
+        "static": True,
+        "weight_qType": QuantType.QInt8,
+        "activation_qType": scheme.activations,
+        "tensors_range": observed,
+        "nodes_to_quantize": [],
+        "nodes_to_exclude": excluded,
+        "op_types_to_quantize": scheme.operators,
+        "extra_options": scheme.options,
+    }
+    # Older versions of the library ask for the mode, newer ones know only this one.
+    known = inspect.signature(QDQQuantizer.__init__).parameters
+    quantiser = QDQQuantizer(**{key: value for key, value in arguments.items() if key in known})
+    quantiser.quantize_model()
+    quantised: onnx.ModelProto = quantiser.model.model
+    quantiser.model.topological_sort()
+    return quantised
+
+
+def _nodes_at(
+    model: onnx.ModelProto, tensors: Collection[str], *, outputs: bool = True
+) -> list[str]:
+    """Name the nodes that read one of the tensors or, with `outputs`, write one."""
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "Conv" and shapes.get(node.input[1], [0, _ENOUGH])[1] < _ENOUGH
+        if any(name in tensors for name in (*node.input, *(node.output if outputs else ())))
     ]
 
 
-def _pool_first(model: onnx.ModelProto, convolutions: Sequence[str]) -> None:
-    """Turn Relu -> MaxPool into MaxPool -> Relu behind these convolutions; the result is equal.
-
-    ONNX Runtime moves quantisation up through a pooling, up to the Relu, and then pools bytes in
-    a layout for which it has no fast kernel. It does not move it through the Relu.
-    """
-    nodes = model.graph.node
-    outputs = {output.name for output in model.graph.output}
-
-    def only_reader(name: str, kind: str) -> int | None:
-        readers = [at for at, node in enumerate(nodes) if name in node.input]
-        alone = len(readers) == 1 and name not in outputs and nodes[readers[0]].op_type == kind
-        return readers[0] if alone else None
-
-    for convolution in [node for node in nodes if node.name in convolutions]:
-        first = only_reader(convolution.output[0], "Relu")
-        second = None if first is None else only_reader(nodes[first].output[0], "MaxPool")
-        if first is None or second is None:
-            continue
-        relu, pool = copy.deepcopy(nodes[first]), copy.deepcopy(nodes[second])
-        pool.input[0], relu.input[0] = relu.input[0], relu.output[0]
-        pool.output[0], relu.output[0] = relu.output[0], pool.output[0]
-        nodes[first].CopyFrom(pool)
-        nodes[second].CopyFrom(relu)
-    # What is noted there about shapes may no longer be so; it is inferred again.
-    model.graph.ClearField("value_info")
+def _with_clipped(model: onnx.ModelProto, tensors: Collection[str]) -> set[str]:
+    """Add what Relu and Clip make of the tensors or made them of: they share one pair."""
+    found = set(tensors)
+    for node in model.graph.node:
+        if node.op_type in {"Relu", "Clip"} and found & {node.input[0], node.output[0]}:
+            found |= {node.input[0], node.output[0]}
+    return found
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands out inputs as the calibrators of ONNX Runtime ask for them."""
-
-    def __init__(self, images: Sequence[Arrays]) -> None:
-        self._images = images
-        self._rest = iter(images)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        self._rest = iter(self._images[start_index:end_index])
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._rest, None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the library's progress out of our standard output, and its advice out of our log."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        root.setLevel(level)
+def _check(model: onnx.ModelProto, keep_float: Collection[str]) -> None:
+    graph = model.graph
+    known = {item.name for item in (*graph.input, *graph.initializer)}
+    known.update(name for node in graph.node for name in node.output)
+    for name in keep_float:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), cutoff=0.3)
+            message = (
+                f"quantise.keep_float: the exported graph has no tensor '{name}'; "
+                f"close to it are {', '.join(close) or 'none'}: correct the name, or leave it out"
+            )
+            raise SettingError(message)

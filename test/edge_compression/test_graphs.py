@@ -1,10 +1,7 @@
-"""Exported and quantised graphs: what is in them, and that they compute the same."""
+"""Exported graphs: what is in them, and that they compute the same as torch."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 import onnx
 import pytest
 import torch
@@ -12,14 +9,9 @@ from torch import nn
 
 from edge_compression.export import check_against_torch, export
 from edge_compression.protocol import Interface
-from edge_compression.quantisation import quantise
-from edge_compression.recipe import QuantiseSettings
 from edge_runtime.bundle import TensorSpec
 from edge_runtime.errors import EngineError
 from edge_runtime.onnx_engine import OnnxEngine
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 INTERFACE = Interface(
     [TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")],
@@ -63,11 +55,6 @@ def graph(network: nn.Module) -> bytes:
     return export(network, {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
 
 
-def _images(count: int) -> list[dict[str, NDArray[Any]]]:
-    rng = np.random.default_rng(1)
-    return [{"image": rng.random((1, 3, 32, 48), dtype=np.float32)} for _ in range(count)]
-
-
 def test_the_graph_is_the_network_at_every_size(network: nn.Module, graph: bytes) -> None:
     inputs = {"image": torch.rand(1, 3, 32, 48)}
 
@@ -95,31 +82,3 @@ def test_another_network_is_told_apart(graph: bytes) -> None:
     torch.manual_seed(1)
     with pytest.raises(EngineError, match="differs from torch"):
         check_against_torch(graph, Pooled().eval(), {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
-
-
-@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-def test_quantised_graphs_stay_close(graph: bytes, method: str) -> None:
-    quantised = quantise(graph, _images(6), QuantiseSettings.model_validate({"method": method}))
-
-    image = _images(1)[0]
-    found = OnnxEngine.from_file(quantised).run(image)["maps"]
-    assert np.abs(found - OnnxEngine.from_file(graph).run(image)["maps"]).max() < 0.02
-
-
-def test_weights_are_signed_per_channel_and_activations_unsigned(graph: bytes) -> None:
-    model = onnx.load_from_string(quantise(graph, _images(2), QuantiseSettings())).graph
-    constants = {item.name: item for item in model.initializer}
-    producers = {node.output[0]: node for node in model.node}
-    convolutions = {node.name: node for node in model.node if node.op_type == "Conv"}
-
-    shallow, deep, _ = (convolutions[f"/{name}/Conv"] for name in ("shallow", "deep", "head"))
-    assert shallow.input[0] == "image"
-    weight = producers[deep.input[1]]
-    assert weight.op_type == "DequantizeLinear"
-    assert constants[weight.input[0]].data_type == onnx.TensorProto.INT8
-    assert list(constants[weight.input[1]].dims) == [16]
-    activation = producers[deep.input[0]]
-    assert constants[activation.input[2]].data_type == onnx.TensorProto.UINT8
-    assert list(constants[activation.input[1]].dims) == []
-    sigmoid = next(node for node in model.node if node.op_type == "Sigmoid")
-    assert sigmoid.output[0] == model.output[0].name == "maps"
