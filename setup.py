@@ -69,6 +69,7 @@ setup(
         "psutil>=5.9",
         "pydantic>=2.0",
         "PyYAML>=5.4",
+        "tqdm>=4.60",
     ],
     extras_require={
         # PyPI has these wheels for x86-64 only; elsewhere ROS 2 itself is installed.
@@ -80,12 +81,13 @@ setup(
             "onnx>=1.16",
             "torch>=2.6",
             "torch-pruning>=1.5",
-            "tqdm>=4.60",
         ],
-        "replay": ["matplotlib>=3.5", "rosbags>=0.10", "tqdm>=4.60"],
+        "replay": ["matplotlib>=3.5", "rosbags>=0.10"],
+        "dask": ["distributed>=2024.1"],
         "train": [f"{PACKAGE}[compress]"],
         "dev": [
             "colcon-common-extensions",
+            "distributed>=2024.1",
             "mypy>=1.13",
             "pytest>=7",
             "pytest-timeout>=2",

@@ -1,4 +1,4 @@
-"""The command `compress`: train, run, inspect, report, schema."""
+"""The command `compress`: train, run, sensitivity, build, inspect, report, schema."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     train = commands.add_parser("train", help="train a skill's network from its first weights")
     train.add_argument("skill", help="installed skill, such as pose")
     train.add_argument(
-        "--recipe", type=Path, help="YAML file (default: the shipped config/recipes/SKILL.yaml)"
+        "--recipe",
+        type=Path,
+        help="YAML file (default: the shipped config/recipes/SKILL_train.yaml)",
     )
     _add_output(train)
     train.set_defaults(run=_train)
@@ -34,7 +36,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="turn a checkpoint into an engine bundle and a report")
     run.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
     _add_output(run)
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="put engines into the bundle that lose more than the recipe's max_drop, too",
+    )
     run.set_defaults(run=_run)
+
+    sensitivity = commands.add_parser(
+        "sensitivity", help="show which layers of a checkpoint's network matter"
+    )
+    sensitivity.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
+    sensitivity.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder (default: output/NAME_sensitivity of the recipe)",
+    )
+    _add_dask(sensitivity)
+    sensitivity.set_defaults(run=_sensitivity)
+
+    build = commands.add_parser("build", help="fit a bundle to this device: plan, fastest engine")
+    build.add_argument("bundle", type=Path, metavar="BUNDLE", help="its folder")
+    build.add_argument(
+        "--provider",
+        choices=("tensorrt", "cpu"),
+        help="build for this one alone (default: all that are there)",
+    )
+    build.add_argument(
+        "--force", action="store_true", help="also what the bundle has for this device already"
+    )
+    build.set_defaults(run=_build)
 
     inspect = commands.add_parser("inspect", help="show what a bundle or a checkpoint holds")
     inspect.add_argument("path", type=Path, metavar="BUNDLE|CHECKPOINT")
@@ -67,6 +99,16 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="of training that may be lost when it is cut off (default: 60)",
     )
+    _add_dask(parser)
+
+
+def _add_dask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="scheduler of a Dask cluster that runs independent trials and renders training data, "
+        "such as tcp://10.0.0.5:8786 (default: processes of this machine)",
+    )
 
 
 def _seconds(text: str) -> float:
@@ -85,11 +127,12 @@ def _train(args: argparse.Namespace) -> None:
     from edge_compression.console import show_table
     from edge_compression.job import compressible_skill, prepared
     from edge_compression.results import rows
+    from edge_compression.workers import workers
 
     # Before its recipe is looked for: a misspelt skill has none.
     skill = compressible_skill(args.skill)
-    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{skill.name}.yaml"
-    with prepared(recipe, args.output, args.save_every) as job:
+    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{skill.name}_train.yaml"
+    with workers(args.dask), prepared(recipe, args.output, args.save_every) as job:
         if job.skill.name != skill.name:
             message = (
                 f"recipe '{recipe}' is for the skill '{job.skill.name}', not '{skill.name}': "
@@ -104,17 +147,39 @@ def _train(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from edge_compression import pipeline
+    from edge_compression.bundling import BUNDLE
     from edge_compression.console import show, show_table
     from edge_compression.job import prepared
     from edge_compression.report import HTML_FILE
     from edge_compression.results import rows
+    from edge_compression.workers import workers
 
-    with prepared(args.recipe, args.output, args.save_every) as job:
+    with workers(args.dask), prepared(args.recipe, args.output, args.save_every) as job:
         if args.restart:
-            (job.output / pipeline.STATE).unlink(missing_ok=True)
-        report = pipeline.compress(job)
+            pipeline.start_over(job.output)
+        report = pipeline.compress(job, force=args.force)
     show_table(rows(report.variants, report.headline))
-    show(f"\nbundle  {job.output / pipeline.BUNDLE}\nreport  {job.output / HTML_FILE}")
+    for failure in report.failures:
+        show(f"not in the bundle: {failure.variant}: {failure.reason}")
+    show(f"\nbundle  {job.output / BUNDLE}\nreport  {job.output / HTML_FILE}")
+
+
+def _sensitivity(args: argparse.Namespace) -> None:
+    from edge_compression import sensitivity_run
+    from edge_compression.console import show, show_table
+    from edge_compression.job import prepared
+    from edge_compression.workers import workers
+
+    with workers(args.dask), prepared(args.recipe, args.output, suffix="_sensitivity") as job:
+        report = sensitivity_run.survey(job)
+    show_table(sensitivity_run.rows(report))
+    show(f"\nreport  {job.output / sensitivity_run.HTML_FILE}")
+
+
+def _build(args: argparse.Namespace) -> None:
+    from edge_compression.building import build
+
+    build(args.bundle, provider=args.provider, force=args.force)
 
 
 def _inspect(args: argparse.Namespace) -> None:

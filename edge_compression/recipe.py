@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
 from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edge_compression.protocol import CompressibleSkill
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Saliency = Literal["l1", "taylor"]
 
 
 class _Section(BaseModel):
@@ -37,28 +40,107 @@ class TrainSettings(_Section):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="bf16: forward pass under autocast, weights stay float32"
     )
+    judge_every: int | None = Field(
+        default=None,
+        gt=0,
+        description="steps between evaluations on the validation split, of which the best weights "
+        "are kept; left out: the last weights are",
+    )
+    patience: int | None = Field(
+        default=None,
+        gt=0,
+        description="evaluations without a better one after which training ends early",
+    )
+
+    @model_validator(mode="after")
+    def _patience_waits_for_something(self) -> TrainSettings:
+        if self.patience is not None and self.judge_every is None:
+            message = "patience counts evaluations: give judge_every, too"
+            raise ValueError(message)
+        return self
+
+
+class TuneSettings(TrainSettings):
+    """Training of a network that has been made smaller."""
+
+    distil: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the unpruned network's answers in what the small one is to learn",
+    )
+    between: int | None = Field(
+        default=None, gt=0, description="steps after a stage that is not the last; default: steps"
+    )
 
 
 class PruneSettings(_Section):
-    """Which filters go: those with the smallest L1 norm, ranked over all layers together."""
+    """Which filters go, and how many of each layer."""
 
-    rate: Annotated[float, Field(gt=0, lt=1)] = Field(
-        description="share of `of` that the network loses, met as closely as whole filters allow"
+    macs: Share | None = Field(default=None, description="share of the MACs to lose")
+    parameters: Share | None = Field(
+        default=None, description="share of the parameters to lose; with `macs` both are met"
     )
-    of: Literal["parameters", "macs", "filters"] = "parameters"
+    saliency: Saliency = Field(
+        default="l1",
+        description="what ranks a layer's filters. l1: magnitude of the weights; taylor: what the "
+        "loss would change without the filter, to first order",
+    )
+    allocation: Literal["sensitivity", "uniform", "ranked"] = Field(
+        default="sensitivity",
+        description="how the loss is shared out. sensitivity: layers that cost much and matter "
+        "little lose most; uniform: all lose the same share; ranked: the least salient filters go, "
+        "wherever they are",
+    )
+    stages: int = Field(
+        default=1, gt=0, description="pruned and tuned in turns, the same share each time"
+    )
+    trial_rates: tuple[Share, ...] = Field(
+        default=(0.25, 0.5, 0.75),
+        min_length=1,
+        description="shares of a layer's filters that sensitivity trials prune",
+    )
     multiple_of: int = Field(
         default=1, gt=0, description="of which every layer keeps a multiple, for SIMD kernels"
     )
+
+    @model_validator(mode="after")
+    def _has_a_target(self) -> PruneSettings:
+        if not self.targets:
+            message = "nothing is to be pruned: give macs or parameters, or leave `prune` out"
+            raise ValueError(message)
+        return self
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Shares to lose by what they are of: "macs", "parameters"."""
+        wanted = {"macs": self.macs, "parameters": self.parameters}
+        return {name: share for name, share in wanted.items() if share is not None}
 
 
 class QuantiseSettings(_Section):
     """Static INT8 quantisation of the exported graph."""
 
     calibration_images: int = Field(default=64, gt=0, description="of the split `calibration`")
-    method: Literal["minmax", "entropy", "percentile"] = Field(
-        default="minmax", description="how an activation's range is found from what was observed"
+    method: Literal["minmax", "entropy", "percentile", "best"] = Field(
+        default="minmax",
+        description="how an activation's range is found from what was observed; best: all three, "
+        "and the one that validates best ships",
     )
     seed: int = Field(default=0, ge=0, description="of the choice of images")
+    keep_float: tuple[str, ...] = Field(
+        default=(), description="tensors of the exported graph that are not quantised"
+    )
+    max_drop: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="of the headline by quantising: while it is more, the tensors with the worst "
+        "error are kept in float",
+    )
+    aware: TrainSettings | None = Field(
+        default=None, description="training with simulated quantisation before it is done"
+    )
 
 
 class Recipe(_Section):
@@ -72,8 +154,18 @@ class Recipe(_Section):
     data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
     train: TrainSettings | None = Field(default=None, description="for `compress train`")
     prune: PruneSettings | None = Field(default=None, description="absent: nothing is pruned")
-    finetune: TrainSettings | None = Field(default=None, description="absent: no training after")
+    finetune: TuneSettings | None = Field(
+        default=None, description="after every stage of pruning; absent: no training after"
+    )
+    fp16: bool = Field(default=False, description="also make an engine in half precision")
     quantise: QuantiseSettings | None = Field(default=None, description="absent: no int8 engine")
+    max_drop: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="of the headline against the checkpoint: an engine that loses more is not put "
+        "into the bundle, unless --force is given",
+    )
 
 
 class LoadedRecipe:

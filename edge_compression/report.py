@@ -2,106 +2,219 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
-from edge_compression.results import rows
+from edge_compression.report_parts import add_origin, exact, percent
+from edge_compression.report_pruning import add_layers, add_stages
+from edge_compression.results import UNPRUNED
+from edge_report.front import pareto_front
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from edge_compression.results import CompressionReport
+    from edge_compression.results import CompressionReport, TensorError, Variant
+    from edge_report.page import Page
 
 HTML_FILE = "report.html"
+
+_MOST_TENSORS = 40  # in a picture; the table has them all
+_COSTS: dict[str, tuple[str, Callable[[Variant], float]]] = {
+    "MACs": ("million multiply-accumulates", lambda variant: variant.macs / 1e6),
+    "bytes": ("KiB on disk", lambda variant: variant.bytes / 1024),
+    "time": ("median of one run [ms]", lambda variant: variant.latency_ms["p50"]),
+}
 
 
 def render(report: CompressionReport, path: Path) -> None:
     """Write the page: the table to decide from first, its pictures, then how it was made."""
-    from edge_report.charts import bars_chart, curve_chart, latency_chart
     from edge_report.page import Page
 
-    first, last = report.variants[0], report.variants[-1]
     page = Page(f"{report.name}: compression", f"skill {report.skill}, {report.created}")
-    page.tiles(
-        {
-            report.headline: round(last.accuracy[report.headline], 4),
-            "of the parameters": f"{100 * last.parameters / first.parameters:.1f} %",
-            "of the MACs": f"{100 * last.macs / first.macs:.1f} %",
-            "of the bytes": f"{100 * last.bytes / first.bytes:.1f} %",
-            "of the time": f"{100 * last.latency_ms['p50'] / first.latency_ms['p50']:.1f} %",
-        }
-    )
-    page.section("Variants")
-    page.table(
-        "All in ONNX Runtime on this host, timed in turns; MACs and time of one run",
-        rows(report.variants, report.headline),
-    )
-    page.figure(
-        "Accuracy on held-out data",
-        bars_chart({v.name: _shares(v.accuracy) for v in report.variants}, "share"),
-    )
-    page.figure(
-        "One run of the network",
-        latency_chart({v.name: v.latency_ms for v in report.variants}),
-    )
-    page.table(
-        "Every metric", [{"variant": v.name, **_rounded(v.accuracy)} for v in report.variants]
-    )
-    if any(layer.before != layer.after for layer in report.layers):
-        page.section("Pruning")
-        page.figure(
-            "Filters of every layer",
-            bars_chart(
-                {
-                    layer.layer: {"before": layer.before, "after": layer.after}
-                    for layer in report.layers
-                },
-                "filters",
-            ),
-        )
-        page.table(
-            "A layer that is tied to another keeps the same filters",
-            [layer.model_dump() for layer in report.layers],
-        )
-    if report.curve:
-        page.section("Fine-tuning")
-        steps = [step for step, _ in report.curve]
-        losses = [loss for _, loss in report.curve]
-        page.figure(
-            f"Loss over {report.tuning_seconds:.0f} s of training",
-            curve_chart({"loss": (steps, losses)}, "step", "mean loss"),
-        )
-    page.section("How it was made")
-    page.facts(
-        {
-            "bundle": report.bundle_digest,
-            "checkpoint": report.source.checkpoint_sha256,
-            "recipe": report.source.recipe_sha256,
-            "calibration": report.source.calibration,
-            **{
-                f"{name}, torch against ONNX": f"{difference:.1e}"
-                for name, difference in report.export_difference.items()
-            },
-        }
-    )
-    page.facts(_flat(report.source.recipe))
-    page.facts({**report.host, **report.tools})
+    _add_decision(page, report)
+    _add_variants(page, report)
+    add_stages(page, report)
+    add_layers(page, report)
+    _add_quantisation(page, report)
+    differences: dict[str, object] = {
+        f"{name}, torch against ONNX": f"{difference:.1e}"
+        for name, difference in report.export_difference.items()
+    }
+    bundle = report.bundle_digest or "none was written"
+    add_origin(page, report, {"bundle": bundle, **differences})
     page.write(path)
 
 
-def _shares(accuracy: dict[str, float]) -> dict[str, float]:
-    """Leave out metrics that are no shares, such as errors in pixels."""
-    return {name: value for name, value in accuracy.items() if 0 <= value <= 1}
+def bundled(report: CompressionReport) -> list[Variant]:
+    """Return the variants whose graphs are in the bundle."""
+    rejected = _rejected(report)
+    return [
+        variant
+        for variant in report.variants
+        if report.bundle_digest and variant.file != UNPRUNED and variant.name not in rejected
+    ]
 
 
-def _rounded(values: dict[str, float]) -> dict[str, object]:
-    return {name: round(value, 4) for name, value in values.items()}
+def fronts(report: CompressionReport) -> dict[str, list[str]]:
+    """Return for each cost the variants that no other one beats; rejected ones do not count."""
+    rejected = _rejected(report)
+    return {
+        cost: pareto_front(
+            {
+                variant.name: (value(variant), variant.accuracy[report.headline])
+                for variant in report.variants
+                if variant.name not in rejected
+            }
+        )
+        for cost, (_, value) in _COSTS.items()
+    }
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
+def _rejected(report: CompressionReport) -> set[str]:
+    return {failure.variant for failure in report.failures}
+
+
+def _drop(report: CompressionReport, variant: Variant) -> float:
+    return report.variants[0].accuracy[report.headline] - variant.accuracy[report.headline]
+
+
+def _add_decision(page: Page, report: CompressionReport) -> None:
+    inside = bundled(report)
+    first = report.variants[0]
+    chosen = min(inside or report.variants, key=lambda variant: variant.bytes)
+    page.tiles(
+        {
+            f"{report.headline}, {chosen.name}": exact(chosen.accuracy[report.headline]),
+            "less than before": exact(_drop(report, chosen)),
+            "of the parameters": percent(chosen.parameters / first.parameters),
+            "of the MACs": percent(chosen.macs / first.macs),
+            "of the bytes": percent(chosen.bytes / first.bytes),
+            "times as fast": f"{first.latency_ms['p50'] / chosen.latency_ms['p50']:.2f}",
+        }
+    )
+    limit = report.source.recipe.get("max_drop")
+    allowed = "" if limit is None else f" The recipe allows {report.headline} to drop by {limit:g}."
+    if inside:
+        names = ", ".join(variant.name for variant in inside)
+        page.text(f"In the bundle: {names}. The figures above are of the smallest.{allowed}")
+    else:
+        page.text(
+            f"No bundle was written.{allowed} The figures above are of the smallest that was tried."
+        )
+
+
+def _add_variants(page: Page, report: CompressionReport) -> None:
+    from edge_report.charts import latency_chart
+    from edge_report.pareto import pareto_chart
+
+    page.section("Variants")
+    page.table(
+        "All in ONNX Runtime on this host, timed in turns; MACs and time of one run; in brackets "
+        "the change to the first; best of: no other has less of it at no lower accuracy",
+        _rows(report),
+    )
+    if report.failures:
+        page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
+    rejected = _rejected(report)
+    drop = report.source.recipe.get("max_drop")
+    limit = None if drop is None else report.variants[0].accuracy[report.headline] - drop
+    for cost, (label, value) in _COSTS.items():
+        page.figure(
+            f"{report.headline} on held-out data against {cost}",
+            pareto_chart(
+                {v.name: (value(v), v.accuracy[report.headline]) for v in report.variants},
+                label,
+                report.headline,
+                rejected=rejected,
+                limit=limit,
+            ),
+        )
+    page.figure(
+        "One run of the network; bars reach to the median",
+        latency_chart({v.name: v.latency_ms for v in report.variants}),
+    )
+    if any(len(variant.accuracy) > 1 for variant in report.variants):
+        page.table(
+            "Every metric on held-out data",
+            [
+                {"variant": v.name, **{name: exact(x) for name, x in v.accuracy.items()}}
+                for v in report.variants
+            ],
+        )
+
+
+def _rows(report: CompressionReport) -> list[dict[str, object]]:
+    first = report.variants[0]
+    inside = {variant.name for variant in bundled(report)}
+    rejected = _rejected(report)
+    best = fronts(report)
+    limit = report.source.recipe.get("max_drop", math.inf)
+    return [
+        {
+            "variant": variant.name,
+            report.headline: exact(variant.accuracy[report.headline]),
+            "drop": exact(_drop(report, variant)),
+            "parameters": _changed(variant.parameters, first.parameters, ",.0f"),
+            "MMAC": _changed(variant.macs / 1e6, first.macs / 1e6, ",.2f"),
+            "KiB": _changed(variant.bytes / 1024, first.bytes / 1024, ",.1f"),
+            "p50 ms": _changed(variant.latency_ms["p50"], first.latency_ms["p50"], ",.2f"),
+            "best of": "rejected"
+            if variant.name in rejected
+            else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
+            "in bundle": "no"
+            if variant.name not in inside
+            else "forced"
+            if _drop(report, variant) > limit
+            else "yes",
+        }
+        for variant in report.variants
+    ]
+
+
+def _changed(value: float, before: float, digits: str) -> str:
+    if value == before or not before:
+        return format(value, digits)
+    return f"{value:{digits}} ({100 * (value / before - 1):+.1f}\N{NO-BREAK SPACE}%)"
+
+
+def _add_quantisation(page: Page, report: CompressionReport) -> None:
+    from edge_report.charts import curve_chart
+    from edge_report.ranges import Range, ranges_chart
+
+    tensors = {file: sorted(found, key=_badness) for file, found in report.tensors.items() if found}
+    if not tensors and not report.aware_curve:
+        return
+    page.section("Quantisation")
+    if report.aware_curve:
+        steps, losses = zip(*report.aware_curve, strict=True)
+        page.figure(
+            "Training with simulated quantisation",
+            curve_chart({"loss": (steps, losses)}, "step", "mean loss"),
+        )
+    for file, found in tensors.items():
+        worst = found[:_MOST_TENSORS]
+        page.figure(
+            f"{file}: the worst {len(worst)} of {len(found)} tensors, their ranges over the "
+            "calibration images and their signal to quantisation noise",
+            ranges_chart({x.tensor: Range(x.low, x.high, x.sqnr_db, x.kept_float) for x in worst}),
+        )
+        page.table(
+            f"{file}: every tensor, worst first",
+            [
+                {
+                    "tensor": tensor.tensor,
+                    "low": tensor.low,
+                    "high": tensor.high,
+                    "SQNR [dB]": tensor.sqnr_db,
+                    "kept in float": "yes" if tensor.kept_float else "",
+                }
+                for tensor in found
+            ],
+            folded=True,
+        )
+
+
+def _badness(tensor: TensorError) -> float:
+    """Sort the worst first; what has no ratio was not harmed."""
+    return math.inf if math.isnan(tensor.sqnr_db) else tensor.sqnr_db

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JSON_FILE = "report.json"
+UNPRUNED = "unpruned.onnx"
+"""The graph of the network as it came, beside the bundle of what was made of it."""
 
 
 class _Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class Variant(EngineFile):
@@ -51,31 +53,144 @@ class PrunedLayer(_Result):
     tied_to: str
 
 
+class Trial(_Result):
+    """One layer group pruned alone, without tuning, and judged on the validation split.
+
+    Attributes:
+        saliency: that ranked the filters.
+        rate: share of the group's filters that went.
+        accuracy: the headline.
+        lost: what the network lost by it, as shares of its "macs" and "parameters".
+    """
+
+    saliency: str
+    rate: float
+    accuracy: float
+    lost: dict[str, float]
+
+
+class GroupSensitivity(_Result):
+    """How much a group of layers matters, whose filters can go only together.
+
+    Attributes:
+        group: name of the group's first layer.
+        layers: all of them.
+        filters: of each.
+        sensitivity: its share of the errors of all groups' trials, by saliency; they sum to 1.
+        trials: by saliency, then by rate.
+    """
+
+    group: str
+    layers: list[str]
+    filters: int
+    sensitivity: dict[str, float]
+    trials: list[Trial]
+
+
+class Sensitivity(_Result):
+    """All groups of a network.
+
+    Attributes:
+        accuracy: the headline of the network as it is, on the validation split.
+    """
+
+    accuracy: float
+    groups: list[GroupSensitivity]
+
+
+class Stage(_Result):
+    """One turn of pruning and tuning.
+
+    Attributes:
+        sensitivity: measured before the pruning; None where the recipe does not ask for it.
+        rates: share of the filters that each group lost in this stage.
+        lost: of the unpruned network's "macs" and "parameters", up to and with this stage.
+        pruned_accuracy: the headline on the validation split after pruning.
+        accuracy: the same after tuning.
+        curve: (step, mean loss) of the tuning.
+        judgements: (step, headline on the validation split) during the tuning.
+        seconds: that the tuning took, over all its sittings.
+    """
+
+    sensitivity: Sensitivity | None
+    rates: dict[str, float]
+    lost: dict[str, float]
+    pruned_accuracy: float
+    accuracy: float
+    curve: list[tuple[int, float]]
+    judgements: list[tuple[int, float]]
+    seconds: float
+
+
+class TensorError(_Result):
+    """What quantising does to one tensor of the graph, over the calibration images.
+
+    Attributes:
+        tensor: its name in the exported graph.
+        low: smallest value of the range that is represented.
+        high: the largest.
+        sqnr_db: power of the float values over that of the difference, in dB; higher is better.
+        kept_float: it is not quantised, by the recipe's wish or to meet its limit.
+    """
+
+    tensor: str
+    low: float
+    high: float
+    sqnr_db: float
+    kept_float: bool
+
+
+class Failure(_Result):
+    """A variant that was tried and did not get into the bundle, and why."""
+
+    variant: str
+    reason: str
+
+
 class CompressionReport(_Result):
     """Everything that the page shows.
 
     Attributes:
-        variants: the first is the network as it came, the last is the smallest.
+        variants: the first is the network as it came, the last is the smallest; failures, too.
+        stages: of pruning and tuning.
         layers: every convolution and linear layer, in the network's order.
-        curve: (step, mean loss) of the fine-tuning.
-        tuning_seconds: that the fine-tuning took, over all its sittings.
+        aware_curve: (step, mean loss) of the training with simulated quantisation.
+        tensors: of each quantised graph, by its file's name.
         export_difference: of each exported graph from torch, as a share of the output.
         source: as in the bundle's manifest.
-        bundle_digest: sha256 of the bundle's manifest, as diagnostics show it.
+        bundle_digest: sha256 of the bundle's manifest, as diagnostics show it; empty where no
+            bundle was written.
     """
+
+    schema_version: Literal[2] = 2
+    skill: str
+    name: str
+    created: str
+    headline: str
+    variants: list[Variant]
+    failures: list[Failure]
+    stages: list[Stage]
+    layers: list[PrunedLayer]
+    aware_curve: list[tuple[int, float]]
+    tensors: dict[str, list[TensorError]]
+    export_difference: dict[str, float]
+    source: Source
+    bundle_digest: str
+    tools: dict[str, str]
+    host: dict[str, str]
+
+
+class SensitivityReport(_Result):
+    """What `compress sensitivity` found; fields as in `CompressionReport`."""
 
     schema_version: Literal[1] = 1
     skill: str
     name: str
     created: str
     headline: str
-    variants: list[Variant]
-    layers: list[PrunedLayer]
-    curve: list[tuple[int, float]]
-    tuning_seconds: float
-    export_difference: dict[str, float]
+    sensitivity: Sensitivity
+    allocations: dict[str, dict[str, float]]
     source: Source
-    bundle_digest: str
     tools: dict[str, str]
     host: dict[str, str]
 

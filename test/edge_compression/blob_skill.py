@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from hashlib import sha256
@@ -19,7 +20,7 @@ from edge_runtime.bundle import TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_compression.protocol import Batch, Run, Split
+    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
 
 SIDE = 16
 
@@ -64,6 +65,9 @@ class BlobSkill:
     headline = "pixels"
     data_model = BlobData
 
+    def uncompressed(self, data: BlobData) -> BlobData:
+        return data
+
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         return BlobNet(**config)
 
@@ -99,8 +103,11 @@ class BlobSkill:
         logits = network.get_submodule("").logits(batch["image"])  # type: ignore[operator]
         return nn.functional.binary_cross_entropy_with_logits(logits.float(), batch["mask"])
 
-    def evaluate(self, run: Run, data: BlobData) -> dict[str, float]:
-        image, mask = _scene(-1, 64, data)
+    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
+        return {**batch, "mask": batch["mask"].lerp(teacher(batch["image"]).float(), share)}
+
+    def evaluate(self, run: Run, data: BlobData, split: JudgedSplit) -> dict[str, float]:
+        image, mask = _scene({"held_out": -1, "validation": -2}[split], 64, data)
         found = run({"image": image})["mask"] > 0.5
         union = np.logical_or(found, mask > 0.5).sum()
         return {
@@ -109,10 +116,61 @@ class BlobSkill:
         }
 
 
+class MislabelledBlobSkill(BlobSkill):
+    """Its training images say the opposite of what is right."""
+
+    name = "mislabelled_blob"
+
+    def batches(
+        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        for batch in super().batches(data, split, batch_size, seed, start_step):
+            yield {**batch, "mask": 1 - batch["mask"]}
+
+
+class SpoiledBlobSkill(BlobSkill):
+    """Its labels turn into their opposite after some steps, and it may be cut off."""
+
+    name = "spoiled_blob"
+    good_steps = 50
+    interrupted_at = -1
+
+    def batches(
+        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        stream = super().batches(data, split, batch_size, seed, start_step)
+        for step, batch in enumerate(stream, start_step + 1):
+            if step == self.interrupted_at:
+                raise InterruptedError
+            yield batch if step <= self.good_steps else {**batch, "mask": 1 - batch["mask"]}
+
+
+class FrozenBlobSkill(BlobSkill):
+    """None of its layers may be pruned."""
+
+    name = "frozen_blob"
+
+    def unprunable(self, network: nn.Module) -> list[nn.Module]:
+        return list(network.children())
+
+
+class PreciseBlobSkill(BlobSkill):
+    """Its headline has no value where nothing is found."""
+
+    name = "precise_blob"
+    headline = "precision"
+
+    def evaluate(self, run: Run, data: BlobData, split: JudgedSplit) -> dict[str, float]:
+        image, mask = _scene({"held_out": -1, "validation": -2}[split], 64, data)
+        found = run({"image": image})["mask"] > 0.5
+        right = float(np.logical_and(found, mask > 0.5).sum())
+        return {"precision": right / found.sum() if found.any() else math.nan}
+
+
 def _scene(
     number: int, size: int, data: BlobData
 ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
-    rng = np.random.default_rng(number + 1)
+    rng = np.random.default_rng(number + 2)
     centre = rng.uniform(4, SIDE - 4, (2, size, 1, 1, 1)).astype(np.float32)
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 9).astype(np.float32)

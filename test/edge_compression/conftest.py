@@ -17,15 +17,33 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
+# All that the road has, in small numbers: two stages by sensitivity, a teacher, judgements,
+# training for eight bits, every way to quantise, half precision and a limit.
 RECIPE: dict[str, Any] = {
     "skill": "blob",
     "name": "blob_small",
     "checkpoint": "training/trained.pt",
     "data": {"noise": 0.3},
     "train": {"steps": 200, "batch_size": 16, "learning_rate": 0.02, "seed": 3},
-    "prune": {"rate": 0.6, "of": "parameters"},
-    "finetune": {"steps": 100, "batch_size": 16, "learning_rate": 0.01, "seed": 4},
-    "quantise": {"calibration_images": 8},
+    "prune": {"parameters": 0.6, "saliency": "taylor", "stages": 2, "trial_rates": [0.5]},
+    "finetune": {
+        "steps": 100,
+        "between": 40,
+        "batch_size": 16,
+        "learning_rate": 0.01,
+        "seed": 4,
+        "distil": 0.3,
+        "judge_every": 20,
+        "patience": 2,
+    },
+    "quantise": {
+        "calibration_images": 8,
+        "method": "best",
+        "max_drop": 0.02,
+        "aware": {"steps": 20, "batch_size": 16, "learning_rate": 0.001},
+    },
+    "fp16": True,
+    "max_drop": 0.02,
 }
 
 
@@ -36,9 +54,15 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     info = folder / "blob_skill-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-skill\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[compressed_grasp.skills]\nblob = blob_skill:BlobSkill\n"
-    )
+    skills = {
+        "blob": "BlobSkill",
+        "mislabelled_blob": "MislabelledBlobSkill",
+        "spoiled_blob": "SpoiledBlobSkill",
+        "frozen_blob": "FrozenBlobSkill",
+        "precise_blob": "PreciseBlobSkill",
+    }
+    lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[compressed_grasp.skills]", *lines, ""]))
     return folder
 
 

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from edge_compression.checkpoint import read_checkpoint
+from edge_compression.checkpoint import read_checkpoint, save_checkpoint
 from edge_compression.commands import main
+from edge_compression.job import compressible_skill
 from edge_runtime.bundle import load_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+LARGEST_GRAPH = 14  # KiB
+FEW = {"steps": 2, "batch_size": 2, "learning_rate": 0.001}
+CALIBRATED = {"calibration_images": 4}
 RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"prun": {}}, ["unknown key 'prun'", "prune"]),
-    ({"prune": {"rate": 0.5, "off": "macs"}}, ["unknown key 'prune.off'", "multiple_of"]),
-    ({"prune": {"rate": 1.5}}, ["prune.rate = 1.5", "less than 1"]),
-    ({"prune": {"rate": 0.99}}, ["prune.rate = 0.99", "cannot be met", "loses 0.9"]),
-    ({"prune": {"rate": 0.5, "of": "layers"}}, ["prune.of = 'layers'", "'macs'"]),
+    ({"prune": {"macs": 0.5, "rate": 0.5}}, ["unknown key 'prune.rate'", "multiple_of"]),
+    ({"prune": {"macs": 1.5}}, ["prune.macs = 1.5", "less than 1"]),
+    ({"prune": {"parameters": 0}}, ["prune.parameters = 0", "greater than 0"]),
+    ({"prune": {"macs": 0.5, "trial_rates": [0.5, 1]}}, ["prune.trial_rates.1 = 1", "less than 1"]),
+    ({"prune": {"macs": 0.5, "trial_rates": []}}, ["prune.trial_rates = []", "at least 1"]),
+    ({"prune": {"macs": 0.999, "allocation": "uniform"}}, ["asks for too much", "loses 0.9"]),
+    ({"prune": {"stages": 2}}, ["nothing is to be pruned", "give macs or parameters"]),
+    ({"prune": {"macs": 0.5, "allocation": "fair"}}, ["prune.allocation = 'fair'", "'uniform'"]),
+    ({"finetune": {**FEW, "patience": 3}}, ["patience counts evaluations", "give judge_every"]),
+    ({"finetune": {**FEW, "distil": 1.5}}, ["finetune.distil = 1.5", "less than or equal to 1"]),
     ({"quantise": {"method": "median"}}, ["'median'", "'entropy'"]),
     ({"quantise": {"calibration_images": 64}}, ["calibration_images = 64", "has 16", "lower"]),
+    ({"data": {"calibration": 0}}, ["calibration_images = 4, but the data has 0", "give more"]),
+    (
+        {"quantise": {**CALIBRATED, "keep_float": ["nose"]}},
+        ["no tensor 'nose'", "correct the name"],
+    ),
     ({"data": {"noize": 1}}, ["unknown key 'data.noize'", "noise"]),
     ({"skill": "lob"}, ["'lob'", "blob"]),
     ({"skill": None}, ["'skill' is missing"]),
@@ -63,7 +79,7 @@ def test_recipe_is_refused(
     write_recipe: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    few = {"finetune": {"steps": 2, "batch_size": 2, "learning_rate": 0.001}}
+    few = {"prune": None, "finetune": FEW, "max_drop": None, "quantise": {**CALIBRATED}}
 
     line = _refused(output, write_recipe(output, **{**few, **changes}), capsys)
 
@@ -145,6 +161,81 @@ def test_a_pickle_with_code_is_refused_and_not_run(
 
     assert "could run code" in line
     assert not (output / "ran").exists()
+
+
+def test_a_network_that_may_not_be_pruned_is_explained_and_can_be_quantised(
+    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = read_checkpoint(output / "training" / "trained.pt")
+    torch.save({**checkpoint, "skill": "frozen_blob"}, output / "frozen.pt")
+    changes = {"skill": "frozen_blob", "checkpoint": "frozen.pt", "quantise": {**CALIBRATED}}
+
+    line = _refused(output, write_recipe(output, **changes), capsys)
+
+    assert "no layer of 'frozen_blob' can be pruned" in line
+    assert "leave `prune` out" in line
+    recipe = write_recipe(output, **changes, prune=None, finetune=None, max_drop=None)
+    assert main(["run", str(recipe), "--output", str(output), "--restart"]) == 0
+    assert load_bundle(output / "bundle", "frozen_blob").manifest.engines.keys() >= {"cpu.onnx"}
+
+
+def test_a_network_of_single_filters_is_explained(
+    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    skill = compressible_skill("blob")
+    thin = skill.build_network({"first": 1, "second": 1, "between": 1})
+    save_checkpoint(output / "thin.pt", skill, thin)
+
+    line = _refused(output, write_recipe(output, checkpoint="thin.pt"), capsys)
+
+    assert "prune asks for too much: with 1 filter(s) left in every prunable layer" in line
+    assert "loses 0.000 of the parameters" in line
+
+
+@pytest.mark.parametrize("kibibytes", [1, 8, 40])
+def test_a_disk_that_is_full_costs_no_bundle(
+    kibibytes: int, output: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = load_bundle(output / "bundle")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file that grows beyond it cannot be written any further, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * kibibytes, hard))
+    try:
+        code = main(["run", str(trained / "recipe.yaml"), "--output", str(output)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    written = capsys.readouterr().err
+    assert code == 1
+    assert "Traceback" not in written
+    line = written.splitlines()[-1]
+    assert line.startswith("compress: File too large: free space for --output")
+    assert str(output) in line
+    bundle = load_bundle(output / "bundle", "blob")
+    # It may have been the report that there was no room for.
+    assert (bundle.digest == before.digest) == (kibibytes < LARGEST_GRAPH)
+    assert not [path for path in output.rglob(".*") if path.is_file()]
+
+
+def test_a_corrupt_photograph_is_named(
+    tmp_path: Path,
+    write_recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "wall.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture at all")
+    data = {"backgrounds": "photos", "images": 1, "held_out": 1, "size": 128, "windows": [128]}
+    recipe = write_recipe(tmp_path, skill="pose", data=data, train=FEW)
+
+    words = ["train", "pose", "--recipe", str(recipe), "--output", str(tmp_path / "out")]
+    assert main(words) == 1
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("compress: background '")
+    assert f"{tmp_path / 'photos' / 'wall.jpg'}' is no readable picture" in line
+    assert "remove or replace it" in line
 
 
 def test_a_truncated_checkpoint_is_refused(

@@ -1,0 +1,62 @@
+"""What the pages of `compress` have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_compression.results import CompressionReport, Sensitivity, SensitivityReport
+    from edge_report.page import Page
+
+Curve = tuple[list[float], list[float]]
+
+
+def add_origin(
+    page: Page, report: CompressionReport | SensitivityReport, found: dict[str, object]
+) -> None:
+    """Add the section that says what was used; `found` stands first."""
+    page.section("How it was made")
+    source = report.source
+    page.facts(
+        {
+            **found,
+            "checkpoint": source.checkpoint_sha256,
+            "recipe": source.recipe_sha256,
+            "calibration": source.calibration,
+        }
+    )
+    page.facts(_flat(source.recipe))
+    page.facts({**report.host, **report.tools})
+
+
+def sensitivity_curves(sensitivity: Sensitivity) -> dict[str, dict[str, Curve]]:
+    """Return group -> saliency -> (shares pruned, accuracies), from the unpruned network on."""
+    curves: dict[str, dict[str, Curve]] = {}
+    for group in sensitivity.groups:
+        lines = curves.setdefault(group.group, {})
+        for trial in sorted(group.trials, key=lambda trial: trial.rate):
+            x, y = lines.setdefault(trial.saliency, ([0.0], [sensitivity.accuracy]))
+            x.append(trial.rate)
+            y.append(trial.accuracy)
+    return curves
+
+
+def exact(value: float) -> str:
+    """Write an accuracy so that small differences can be seen."""
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def percent(share: float) -> str:
+    """Write a share."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%" if math.isfinite(share) else "-"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

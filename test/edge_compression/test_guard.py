@@ -1,0 +1,154 @@
+"""Engines that lose more than the recipe allows: no bundle of them, unless it is forced."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from edge_compression.checkpoint import read_checkpoint
+from edge_compression.commands import main
+from edge_compression.results import read_report
+from edge_runtime.bundle import load_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Write = Callable[..., Path]
+
+# Nearly nothing is left, and it is not tuned.
+HOPELESS: dict[str, Any] = {
+    "prune": {"parameters": 0.9, "allocation": "uniform"},
+    "finetune": None,
+    "quantise": {"calibration_images": 4},
+    "max_drop": 0.001,
+}
+FILES = ["fp32.onnx", "fp16.onnx", "cpu.onnx", "trt.onnx"]
+NAMES = ["pruned fp32", "pruned fp16", "pruned int8", "pruned int8 for TensorRT"]
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def output(trained: Path, compressed: Path, tmp_path: Path) -> Path:
+    """A folder with a bundle of an earlier run, beside its checkpoint."""
+    shutil.copytree(trained / "training", tmp_path / "training")
+    shutil.copytree(compressed / "bundle", tmp_path / "out" / "bundle")
+    return tmp_path / "out"
+
+
+def test_engines_that_lose_too_much_make_no_bundle(
+    output: Path, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _content(output / "bundle")
+    recipe = write_recipe(output.parent, **HOPELESS)
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 1
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    report = read_report(output)
+    original = report.variants[0].accuracy["pixels"]
+    assert line.startswith("compress: no bundle was written: ")
+    for variant in report.variants[1:]:
+        drop = original - variant.accuracy["pixels"]
+        assert drop > 0.001
+        assert (
+            f"{variant.name} loses {drop:.4f} of pixels against original fp32; max_drop is 0.001"
+            in line
+        )
+    assert "--force" in line
+    assert _content(output / "bundle") == before
+
+    assert [failure.variant for failure in report.failures] == NAMES
+    assert report.bundle_digest == ""
+    page = output / "report.html"
+    page.unlink()
+    assert main(["report", str(output)]) == 0
+    assert "No bundle was written" in page.read_text()
+    # They can be looked at nevertheless.
+    assert all((output / file).is_file() for file in [*FILES, "unpruned.onnx", "pruned.pt"])
+
+
+def test_force_puts_them_into_the_bundle_and_the_manifest_says_so(
+    output: Path, write_recipe: Write
+) -> None:
+    recipe = write_recipe(output.parent, **HOPELESS)
+
+    assert main(["run", str(recipe), "--output", str(output), "--force"]) == 0
+
+    bundle = load_bundle(output / "bundle")
+    assert sorted(bundle.manifest.engines) == sorted(FILES)
+    assert bundle.manifest.guard is not None
+    assert bundle.manifest.guard.forced == FILES
+    assert bundle.manifest.guard.max_drop == 0.001
+    report = read_report(output)
+    assert bundle.digest == report.bundle_digest
+    assert report.failures == []
+
+
+def test_only_engines_within_the_limit_are_bundled(
+    output: Path, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The network stays as it came: in float it loses nothing, in eight bits a bit.
+    settings = {
+        "prune": None,
+        "finetune": None,
+        "max_drop": 1e-6,
+        "quantise": {"calibration_images": 2, "method": "best"},
+    }
+    recipe = write_recipe(output.parent, **settings)
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 0
+
+    printed = capsys.readouterr().out
+    manifest = load_bundle(output / "bundle").manifest
+    report = read_report(output)
+    lost = {
+        variant.file
+        for variant in report.variants
+        if variant.accuracy["pixels"] < report.variants[0].accuracy["pixels"]
+    }
+    assert "fp32.onnx" in manifest.engines
+    assert lost
+    assert not lost & set(manifest.engines)
+    assert manifest.guard is not None
+    assert manifest.guard.forced == []
+    for failure in report.failures:
+        assert f"not in the bundle: {failure.variant}: {failure.reason}" in printed
+
+    assert main(["run", str(recipe), "--output", str(output), "--force"]) == 0
+    guard = load_bundle(output / "bundle").manifest.guard
+    assert guard is not None
+    # The ways to quantise that were not chosen are not in the bundle, forced or not.
+    assert set(guard.forced) == {file for file in lost if "/" not in file}
+
+
+def test_an_accuracy_without_a_value_is_too_bad(
+    output: Path, write_recipe: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _content(output / "bundle")
+    checkpoint = read_checkpoint(output.parent / "training" / "trained.pt")
+    torch.save({**checkpoint, "skill": "precise_blob"}, output.parent / "precise.pt")
+    # What is left of the network finds nothing as long as it is not tuned.
+    changes = {"skill": "precise_blob", "checkpoint": "precise.pt", "quantise": None}
+    recipe = write_recipe(output.parent, **{**HOPELESS, **changes})
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 1
+
+    assert "pruned fp32 loses nan of precision" in capsys.readouterr().err.splitlines()[-1]
+    assert _content(output / "bundle") == before
+    assert math.isnan(read_report(output).variants[1].accuracy["precision"])
+    assert main(["report", str(output)]) == 0
+
+    assert main(["run", str(recipe), "--output", str(output), "--force"]) == 0
+    manifest = load_bundle(output / "bundle").manifest
+    assert manifest.guard is not None
+    assert manifest.guard.forced == ["fp32.onnx", "fp16.onnx"]
+    assert math.isnan(manifest.engines["fp32.onnx"].accuracy["precision"])

@@ -1,0 +1,291 @@
+"""The pages of `compress` say what their JSON says, whatever is missing from it."""
+
+from __future__ import annotations
+
+import re
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge_compression.report import bundled, fronts, render
+from edge_compression.results import (
+    CompressionReport,
+    Failure,
+    GroupSensitivity,
+    PrunedLayer,
+    Sensitivity,
+    SensitivityReport,
+    Stage,
+    TensorError,
+    Trial,
+    Variant,
+)
+from edge_compression.sensitivity_report import render_sensitivity
+from edge_runtime.bundle import Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NASTY = '<script>alert("&")</script> $a^$'
+_SOURCE = Source(
+    checkpoint_sha256="c" * 64,
+    recipe={"prune": {"macs": 0.5}, "max_drop": 0.02},
+    recipe_sha256="r" * 64,
+    calibration="none",
+)
+
+
+def _variant(name: str, size: int, accuracy: float, file: str = "cpu.onnx") -> Variant:
+    return Variant(
+        name=name,
+        file=file,
+        precision="fp32",
+        parameters=size,
+        macs=1000 * size,
+        bytes=4 * size,
+        accuracy={"share": accuracy, "pixels": 3.0},
+        latency_ms={"p50": size / 10, "p95": size / 5},
+    )
+
+
+_FIRST = _variant("original fp32", 1000, 0.99, "unpruned.onnx")
+
+
+def _report(**changes: Any) -> CompressionReport:  # noqa: ANN401 - any field's
+    fields: dict[str, Any] = {
+        "skill": "blob",
+        "name": "small",
+        "created": "2026-11-22T12:00:00+00:00",
+        "headline": "share",
+        "variants": [_FIRST],
+        "failures": [],
+        "stages": [],
+        "layers": [],
+        "aware_curve": [],
+        "tensors": {},
+        "export_difference": {},
+        "source": _SOURCE,
+        "bundle_digest": "d" * 64,
+        "tools": {},
+        "host": {},
+    }
+    return CompressionReport(**{**fields, **changes})
+
+
+def _sensitivity(*groups: tuple[str, float]) -> Sensitivity:
+    return Sensitivity(
+        accuracy=0.99,
+        groups=[
+            GroupSensitivity(
+                group=name,
+                layers=[name, f"{name}.skip"],
+                filters=8,
+                sensitivity={"l1": share, "taylor": share / 2},
+                trials=[
+                    Trial(
+                        saliency=saliency,
+                        rate=rate,
+                        accuracy=0.99 - rate * share,
+                        lost={"macs": rate / 10, "parameters": rate / 5},
+                    )
+                    for saliency in ("l1", "taylor")
+                    for rate in (0.75, 0.25)
+                ],
+            )
+            for name, share in groups
+        ],
+    )
+
+
+def _page(report: CompressionReport, folder: Path) -> str:
+    render(report, folder / "report.html")
+    return (folder / "report.html").read_text()
+
+
+def _table_rows(page: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(<td.*?)</tr>", page)
+    return [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in _cells(row)] for row in rows]
+
+
+def _cells(row: str) -> list[str]:
+    return re.findall(r"<td[^>]*>(.*?)</td>", row)
+
+
+def _headings(page: str) -> list[str]:
+    return re.findall(r"<h2>(.*?)</h2>", page)
+
+
+def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> None:
+    report = _report(
+        variants=[
+            _FIRST,
+            _variant("pruned fp32", 100, 0.985, "fp32.onnx"),
+            _variant("uniform", 90, 0.986),
+            _variant("too far", 10, 0.90),
+        ],
+        failures=[
+            Failure(variant="uniform", reason="for comparison only"),
+            Failure(variant="too far", reason="share drops by 0.09"),
+            Failure(variant="trt", reason="node Conv_3 has a zero point"),
+        ],
+    )
+
+    page = _page(report, tmp_path)
+
+    rows = {row[0]: row for row in _table_rows(page)[:4]}
+    assert [row[-2:] for row in rows.values()] == [
+        ["MACs, bytes, time", "no"],
+        ["MACs, bytes, time", "yes"],
+        ["rejected", "no"],
+        ["rejected", "no"],
+    ]
+    assert rows["pruned fp32"][1:4] == ["0.9850", "0.0050", "100 (-90.0 %)"]
+    assert [variant.name for variant in bundled(report)] == ["pruned fp32"]
+    for failure in report.failures:
+        assert [failure.variant, failure.reason] in _table_rows(page)
+    assert "The recipe allows share to drop by 0.02" in page
+
+
+def test_a_variant_that_was_forced_into_the_bundle_is_marked(tmp_path: Path) -> None:
+    report = _report(variants=[_FIRST, _variant("fine", 20, 0.98), _variant("forced", 10, 0.9)])
+    assert [row[-1] for row in _table_rows(_page(report, tmp_path))[:3]] == ["no", "yes", "forced"]
+
+
+def test_a_variant_may_be_best_in_one_cost_and_beaten_in_another() -> None:
+    slow = _variant("slow", 50, 0.98).model_copy(update={"latency_ms": {"p50": 500.0}})
+    twin = slow.model_copy(update={"name": "twin"})
+    found = fronts(_report(variants=[_FIRST, _variant("quick", 100, 0.985), slow, twin]))
+    assert found["bytes"] == ["slow", "twin", "quick", "original fp32"]
+    assert found["time"] == ["quick", "original fp32"]
+
+
+def test_sections_without_content_are_left_out(tmp_path: Path) -> None:
+    kept = PrunedLayer(layer="head", before=4, after=4, tied_to="")
+    page = _page(_report(layers=[kept], tensors={"cpu.onnx": []}), tmp_path)
+    assert _headings(page) == ["Variants", "How it was made"]
+
+    stage = Stage(
+        sensitivity=None,
+        rates={},
+        lost={},
+        pruned_accuracy=0.5,
+        accuracy=nan,
+        curve=[],
+        judgements=[],
+        seconds=0,
+    )
+    page = _page(_report(stages=[stage]), tmp_path)
+    assert _headings(page) == ["Variants", "Stages", "How it was made"]
+    assert ["stage 1", "-", "-", "0.5000", "-", "0.0"] in _table_rows(page)
+
+
+def test_without_a_bundle_nothing_is_said_to_be_in_one(tmp_path: Path) -> None:
+    report = _report(variants=[_FIRST, _variant("pruned", 9, nan)], bundle_digest="")
+    page = _page(report, tmp_path)
+    assert "No bundle was written" in page
+    assert [row[-1] for row in _table_rows(page)[:2]] == ["no", "no"]
+    assert fronts(report)["MACs"] == ["original fp32"]
+
+
+def test_tensors_stand_worst_first_and_those_in_float_are_marked(tmp_path: Path) -> None:
+    errors = {"fine": 40.0, "none": nan, "bad": 3.0, "perfect": inf, "worst": -1.0}
+    tensors = [
+        TensorError(tensor=name, low=0, high=1, sqnr_db=value, kept_float=name == "bad")
+        for name, value in errors.items()
+    ]
+    rows = [r for r in _table_rows(_page(_report(tensors={"t": tensors}), tmp_path)) if len(r) == 5]
+    assert [row[0] for row in rows[:3]] == ["worst", "bad", "fine"]
+    assert [row[0] for row in rows if row[4]] == ["bad"]
+
+
+@pytest.fixture
+def nasty() -> CompressionReport:
+    """Return a report of which every part is there, with names that try to be markup."""
+    return _report(
+        variants=[_FIRST, _variant(_NASTY, 10, 0.98), _variant("out", 5, 0.9)],
+        failures=[Failure(variant="out", reason=_NASTY)],
+        stages=[
+            Stage(
+                sensitivity=_sensitivity((_NASTY, 0.6), ("b", 0.4)),
+                rates={_NASTY: 0.5},
+                lost={"macs": 0.5, "parameters": 0.25},
+                pruned_accuracy=0.3,
+                accuracy=0.97,
+                curve=[(1, 9.0), (2, 0.5)],
+                judgements=[(2, 0.97)],
+                seconds=60,
+            )
+        ],
+        layers=[PrunedLayer(layer=_NASTY, before=8, after=4, tied_to="")],
+        aware_curve=[(1, 0.5)],
+        tensors={_NASTY: [TensorError(tensor=_NASTY, low=-1, high=1, sqnr_db=9, kept_float=False)]},
+        export_difference={_NASTY: 1e-7},
+    )
+
+
+def test_pages_need_nothing_else_and_read_no_name_as_markup(
+    nasty: CompressionReport, tmp_path: Path
+) -> None:
+    page = _page(nasty, tmp_path)
+    report = SensitivityReport(
+        skill="blob",
+        name="small",
+        created="now",
+        headline=_NASTY,
+        sensitivity=_sensitivity((_NASTY, 1.0)),
+        allocations={_NASTY: {_NASTY: 0.5}},
+        source=_SOURCE,
+        tools={_NASTY: "1"},
+        host={},
+    )
+    render_sensitivity(report, tmp_path / "sensitivity.html")
+
+    assert _headings(page) == ["Variants", "Stages", "Layers", "Quantisation", "How it was made"]
+    for text in (page, (tmp_path / "sensitivity.html").read_text()):
+        assert "<script" not in text
+        assert "&lt;script&gt;" in text
+        assert not re.search(r"(src|href)=.(?!data:|#)|url\((?!#)|@import", text)
+
+
+def test_the_most_sensitive_group_stands_first(tmp_path: Path) -> None:
+    report = SensitivityReport(
+        skill="blob",
+        name="small",
+        created="now",
+        headline="share",
+        sensitivity=_sensitivity(("calm", 0.1), ("touchy", 0.7), ("middling", 0.2)),
+        allocations={"uniform": {"calm": 0.5}, "sensitivity": {"calm": 0.9, "touchy": 0.1}},
+        source=_SOURCE,
+        tools={},
+        host={},
+    )
+    render_sensitivity(report, tmp_path / "sensitivity.html")
+    page = (tmp_path / "sensitivity.html").read_text()
+
+    groups, trials = _table_rows(page)[:3], _table_rows(page)[3:]
+    assert [row[0] for row in groups] == ["touchy", "middling", "calm"]
+    assert groups[0][1:] == [
+        "touchy.skip",
+        "8",
+        *("70.0 %", "35.0 %"),
+        *("2.5 % / 5.0 %", "7.5 % / 15.0 %"),
+    ]
+    assert trials[0] == ["touchy", "l1", "25.0 %", "0.8150", "0.1750", "2.5 %", "5.0 %"]
+    assert len(trials) == 12
+
+
+def test_a_network_without_groups_has_a_page_of_its_own(tmp_path: Path) -> None:
+    report = SensitivityReport(
+        skill="blob",
+        name="small",
+        created="now",
+        headline="share",
+        sensitivity=Sensitivity(accuracy=0.9, groups=[]),
+        allocations={},
+        source=_SOURCE,
+        tools={},
+        host={},
+    )
+    render_sensitivity(report, tmp_path / "sensitivity.html")
+    assert _headings((tmp_path / "sensitivity.html").read_text()) == ["How it was made"]
