@@ -1,12 +1,12 @@
 """Figures of the arm-pose skill: every engine in the real node, one after the other in one run.
 
-    compress run config/recipes/pose_pruned.yaml --output output/pose_pruned
-    python benchmarks/pose.py output/pose_pruned
+    compress run config/recipes/pose_unpruned.yaml --output output/unpruned
+    compress run config/recipes/pose.yaml --output output/pruned
+    python benchmarks/pose.py output/benchmark output/unpruned output/pruned
 
-Takes the bundle of that `compress run`, makes the one of pose.yaml beside it, films the own
-arm (640x480), and replays the film into `pose_node`: at 30 Hz for a minute, then at the highest
-rate. Then asks the bundle that ships what the score of a keypoint is worth. Prints Markdown tables
-and writes `pose.json` beside the bundle.
+Takes the bundles of these `compress run`s, films the own arm (640x480), and replays the film into
+`pose_node`: at 30 Hz for a minute, then at the highest rate. Then asks the bundle that ships what
+the score of a keypoint is worth. Prints Markdown tables and writes `pose.json`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from edge_runtime.share import shipped_bundle
 if TYPE_CHECKING:
     from edge_replay.results import RunReport
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-RECIPE = REPOSITORY / "config" / "recipes" / "pose.yaml"
+RECIPE = Path(__file__).resolve().parents[1] / "config" / "recipes" / "pose.yaml"
 TOOLS = ("compressed_grasp", "rclpy", "onnxruntime", "opencv-python-headless", "numpy", "torch")
 
 
@@ -93,31 +92,31 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Run it all."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="--output of `compress run pose_pruned.yaml`")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", help="--output of a `compress run`")
     parser.add_argument("--seconds", type=float, default=60.0, help="at 30 Hz, for each engine")
     args = parser.parse_args()
-    work = args.folder / "benchmark"
-    command("compress", "run", RECIPE, "--output", work / "unpruned")
-    bundles = {"unpruned": work / "unpruned" / "bundle", "pruned": args.folder / "bundle"}
-    bag = film(work)
+    args.output.mkdir(parents=True, exist_ok=True)
+    bundles = {run.name: run / "bundle" for run in args.runs}
+    bag = film(args.output)
     nodes = {}
     for name, bundle in bundles.items():
         for precision in ("fp32", "int8"):
-            output = work / f"{name}_{precision}"
+            output = args.output / f"{name}_{precision}"
             steady = replay(
                 bag, bundle, precision, output / "30_hz", "--rate", 30, "--seconds", args.seconds
             )
             peak = replay(bag, bundle, precision, output / "peak", "--rate", "max")
             nodes[f"{name} {precision}"] = row(steady, peak)
     networks = {
-        variant.name: {
+        f"{run.name}, {variant.name}": {
             "parameters": variant.parameters,
             "MACs [M]": variant.macs / 1e6,
             "bytes": variant.bytes,
             **variant.accuracy,
         }
-        for folder in (work / "unpruned", args.folder)
-        for variant in read_report(folder).variants
+        for run in args.runs
+        for variant in read_report(run).variants
     }
     bundles["shipped"] = shipped_bundle("pose")
     loaded = {name: load_bundle(path) for name, path in bundles.items()}
@@ -131,7 +130,7 @@ def main() -> None:
         "node": nodes,
         "min_score": scores,
     }
-    (args.folder / "pose.json").write_text(json.dumps(results, indent=1) + "\n")
+    (args.output / "pose.json").write_text(json.dumps(results, indent=1) + "\n")
     print(markdown(networks), markdown(nodes), markdown(scores), sep="\n\n")
 
 

@@ -35,7 +35,7 @@ def score_table(bundle: Bundle, recipe: Path) -> dict[str, dict[str, float]]:
     engine = open_engine(bundle, "cpu", precision="int8")
     estimator = PoseEstimator.from_bundle(bundle, engine.run)
     data = cast("PoseData", load_recipe(recipe).data(PoseData))
-    images, labels, lengths = PoseSkill().held_out(data)
+    images, labels, lengths = PoseSkill().labelled(data, "held_out")
     positions, scores = _estimates(estimator, (images.bgr(k) for k in range(len(images))))
     pictures = (_without_arm(k, data.size) for k in range(PICTURES_WITHOUT_ARM))
     _, false_scores = _estimates(estimator, pictures)

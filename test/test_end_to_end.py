@@ -39,7 +39,7 @@ def test_the_demo_compresses_serves_replays_and_reports(tmp_path: Path) -> None:
     assert f"{tmp_path}/report.html" in done.stdout.splitlines()[-1]
 
     variants = {v["name"]: v for v in report(tmp_path / "compress")["variants"]}
-    assert list(variants) == ["original fp32", "pruned fp32", "pruned int8"]
+    assert list(variants)[:3] == ["original fp32", "pruned fp32", "pruned int8"]
     original, small = variants["original fp32"], variants["pruned int8"]
     assert original["parameters"] == 131_705
     assert small["macs"] < 0.87 * original["macs"]

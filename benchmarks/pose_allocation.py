@@ -1,0 +1,87 @@
+"""Pruning guided by sensitivity against uniform pruning, at the same MACs and the same tuning.
+
+    python benchmarks/pose_allocation.py OUTPUT [--macs 0.5] [--steps 400]
+
+The shipped unpruned weights lose the same share of their MACs by every rule and saliency, are tuned
+for the same few steps on the same images, and judged on the same 1,000. Prints a Markdown table and
+writes `allocation.json`. Goes on where it was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge_compression.results import read_report
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BASE = REPOSITORY / "config" / "recipes" / "pose_unpruned.yaml"
+RULES = ("uniform", "ranked", "sensitivity")
+SALIENCIES = ("l1", "taylor")
+
+
+def recipe(rule: str, saliency: str, macs: float, steps: int) -> dict[str, Any]:
+    """Change the recipe of the unpruned network into one that prunes it by `rule`."""
+    base = yaml.safe_load(BASE.read_text())
+    return {
+        "skill": base["skill"],
+        "name": f"{rule}_{saliency}",
+        "checkpoint": str(BASE.parent / base["checkpoint"]),
+        "data": base["data"],
+        "prune": {"macs": macs, "saliency": saliency, "allocation": rule},
+        "finetune": {
+            "steps": steps,
+            "batch_size": 24,
+            "learning_rate": 0.001,
+            "precision": "bf16",
+        },
+    }
+
+
+def main() -> None:
+    """Run every rule with every saliency."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--macs", type=float, default=0.5, help="share to lose")
+    parser.add_argument("--steps", type=int, default=400, help="of tuning")
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for saliency in SALIENCIES:
+        for rule in RULES:
+            folder = args.output / f"{rule}_{saliency}"
+            file = args.output / f"{rule}_{saliency}.yaml"
+            file.write_text(yaml.safe_dump(recipe(rule, saliency, args.macs, args.steps)))
+            compress = Path(sys.executable).with_name("compress")
+            subprocess.run([str(compress), "run", file, "--output", folder], check=True)
+            report = read_report(folder)
+            original, pruned = report.variants
+            (stage,) = report.stages
+            rows.append(
+                {
+                    "rule": rule,
+                    "saliency": saliency,
+                    "filters left": "-".join(
+                        str(layer.after) for layer in report.layers if not layer.tied_to
+                    ),
+                    "MACs lost": f"{100 * stage.lost['macs']:.1f} %",
+                    "parameters lost": f"{100 * stage.lost['parameters']:.1f} %",
+                    f"{report.headline} as pruned": round(stage.pruned_accuracy, 4),
+                    f"{report.headline} tuned": round(pruned.accuracy[report.headline], 4),
+                    f"unpruned {report.headline}": round(original.accuracy[report.headline], 4),
+                }
+            )
+    (args.output / "allocation.json").write_text(json.dumps(rows, indent=1) + "\n")
+    print("| " + " | ".join(rows[0]) + " |", "|---" * len(rows[0]) + "|", sep="\n")
+    for row in rows:
+        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
