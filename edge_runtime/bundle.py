@@ -27,7 +27,7 @@ Shape = tuple[int, ...]
 
 class _Model(BaseModel):
     # A metric may have no value, such as the precision of a network that finds nothing: NaN.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class TensorSpec(_Model):
