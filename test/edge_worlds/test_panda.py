@@ -46,7 +46,10 @@ def test_its_keypoints_are_those_of_the_real_labels_to_a_tenth_of_a_pixel(
     shared_data: Path, tmp_path: Path
 ) -> None:
     content = json.loads((shared_data / "pose" / "franka" / "keypoints.json").read_text())
-    assert read_description(DESCRIPTION).model == shared_data / "pose" / "panda" / "panda.urdf"
+    assert (
+        read_description(DESCRIPTION).model
+        == (shared_data / "pose" / "panda" / "panda.urdf").resolve()
+    )
     arm = Arm(described(shared_data, tmp_path))
     names = arm.description.names
     camera = Camera(np.array(content["K"]), np.array(content["camera_T_base"]), 640, 480)
