@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 from tqdm import tqdm
 
+from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, whole_directory
-from edge_worlds.arm.model import Arm, read_description
+from edge_worlds.arm.model import Arm, model_files, read_description
 from edge_worlds.arm.scene import SceneSampler, photo_paths
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class ImageSource:
         content = {
             "world": _WORLD,
             "description": self.description.read_text(),
-            "model": _contents(model.parent),
+            "model": [(path.name, sha256(path)) for path in model_files(model)],
             "size": self.size,
             "seed": self.seed,
             "backgrounds": [
@@ -55,11 +57,6 @@ class ImageSource:
             else [],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _contents(folder: Path) -> list[tuple[str, str]]:
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".yaml")
-    return [(p.name, sha256(p)) for p in files]
 
 
 def _photo_sha256(path: Path) -> str:
@@ -118,33 +115,58 @@ def image_set(source: ImageSource, count: int, cache: Path | None = None) -> Ima
     inside `joblib.parallel_config`), and goes on where it was cut off.
 
     Raises:
-        SettingError: The arm or the backgrounds cannot be used.
+        SettingError: The arm or the backgrounds cannot be used, or the cache cannot be written.
     """
     folder = (cache or cache_directory()) / "arm" / source.digest()
-    missing = [k for k in range(-(-count // _SHARD)) if not (folder / f"{k:05d}").is_dir()]
+    missing = [k for k in range(-(-count // _SHARD)) if not _shard(folder, k).is_dir()]
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        jobs = (joblib.delayed(_render_shard)(source, folder / f"{k:05d}", k) for k in missing)
+        # Asked again when its turn comes: another process may have been faster.
+        jobs = (
+            joblib.delayed(_render_shard)(source, k)
+            for k in missing
+            if not _shard(folder, k).is_dir()
+        )
         parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
         bar = tqdm(total=len(missing) * _SHARD, desc="rendering", unit="image", dynamic_ncols=True)
         with bar:
-            for _ in parallel(jobs):
+            # A worker may be another machine, whose disk is not ours: the pictures come back.
+            for shard, arrays in parallel(jobs):
+                _keep(_shard(folder, shard), arrays)
                 bar.update(_SHARD)
     return ImageSet(folder, count)
 
 
-def _render_shard(source: ImageSource, target: Path, shard: int) -> None:
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}"
+
+
+def _render_shard(source: ImageSource, shard: int) -> tuple[int, dict[str, NDArray[Any]]]:
     sampler = SceneSampler(Arm(source.description), (source.size, source.size), source.backgrounds)
     samples = [
         sampler.sample(np.random.default_rng((source.seed, shard * _SHARD + k)))
         for k in range(_SHARD)
     ]
+    names = ("bgr", "keypoints", "in_image")
+    return shard, {name: np.stack([getattr(sample, name) for sample in samples]) for name in names}
+
+
+def _keep(target: Path, arrays: dict[str, NDArray[Any]]) -> None:
     if target.is_dir():
         return  # another process was faster
-    with whole_directory(target) as folder:
-        np.save(folder / "bgr.npy", np.stack([sample.bgr for sample in samples]))
-        np.savez(
-            folder / "labels.npz",
-            keypoints=np.stack([sample.keypoints for sample in samples]),
-            in_image=np.stack([sample.in_image for sample in samples]),
+    bgr = io.BytesIO()
+    np.save(bgr, arrays["bgr"])
+    try:
+        with whole_directory(target) as folder:
+            # Not by np.save, whose failures do not say that the disk is full.
+            (folder / "bgr.npy").write_bytes(bgr.getbuffer())
+            np.savez(
+                folder / "labels.npz",
+                keypoints=arrays["keypoints"],
+                in_image=arrays["in_image"],
+            )
+    except OSError as error:
+        message = (
+            f"rendered images cannot be kept in {target.parent} ({error.strerror}): free space "
+            "there, or let XDG_CACHE_HOME name another folder"
         )
+        raise SettingError(message) from error

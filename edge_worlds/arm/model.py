@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ from edge_runtime.errors import SettingError, first_problem
 from edge_worlds.arm.paint import Paint, apply_paint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 DESK_ARM = Path(__file__).parent / "desk_arm" / "arm.yaml"
@@ -23,6 +27,8 @@ KEYPOINT_COUNT = 8
 OCCLUDER_SLOTS = 2
 _COLLISION_DEPTH = 0.01
 _POSE_ATTEMPTS = 100
+_NO_COLOUR = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's default
+_REFERENCE = re.compile(r"""<(include|model)\b[^>]*?\bfile\s*=\s*["']([^"']+)""")
 
 
 class Keypoint(BaseModel):
@@ -131,6 +137,50 @@ def read_description(path: Path) -> ArmDescription:
     return description.model_copy(update={"model": (path.parent / description.model).resolve()})
 
 
+def model_files(model: Path) -> list[Path]:
+    """List what a robot model is made of: its file, what that includes, meshes and textures.
+
+    In the order of their paths as seen from the model's folder. A missing file is left out: who
+    loads the model is told of it.
+
+    Raises:
+        SettingError: The model is no URDF or MJCF.
+    """
+    folder = model.parent
+    # No picture depends on the licence, but the names of sets that were rendered so far do.
+    parts = {Path(os.path.normpath(part)) for part in (folder / "LICENSE", *_parts(model))}
+    return sorted(filter(Path.is_file, parts), key=lambda path: os.path.relpath(path, folder))
+
+
+def _parts(model: Path) -> Iterator[Path]:
+    spec = _specification(model)
+    meshes, textures = (model.parent / each for each in (spec.meshdir, spec.texturedir))
+    named = [(meshes, asset.file) for asset in (*spec.meshes, *spec.hfields, *spec.skins)]
+    for texture in spec.textures:
+        named += [(textures, file) for file in (texture.file, *texture.cubefiles)]
+    for folder, file in named:
+        yield folder / (Path(file).name if spec.strippath else file)
+    yield from _sources(model)
+
+
+def _sources(file: Path) -> Iterator[Path]:
+    """Yield an XML file, and what it includes and attaches, which the specification merges."""
+    yield file
+    for kind, name in _REFERENCE.findall(file.read_text(encoding="utf-8", errors="replace")):
+        yield from (_parts if kind == "model" else _sources)(file.parent / name)
+
+
+def _specification(model: Path) -> mujoco.MjSpec:
+    try:
+        return mujoco.MjSpec.from_file(str(model))
+    except (ValueError, mujoco.FatalError) as error:
+        raise _refused(model, error) from None
+
+
+def _refused(model: Path, error: Exception) -> SettingError:
+    return SettingError(f"robot model '{model}' cannot be loaded ({error}); give URDF or MJCF")
+
+
 class Arm:
     """A posable arm in a world with a floor plane at z = 0 and two movable occluders.
 
@@ -145,17 +195,16 @@ class Arm:
         """
         self.description = read_description(path)
         source = self.description.model
+        spec = _specification(source)
         try:
-            spec = mujoco.MjSpec.from_file(str(source))
             spec.compiler.fusestatic = False
             spec.compiler.discardvisual = False
             apply_paint(spec, self.description.paint)
             self._add_scenery(spec)
             self.model = spec.compile()
         except (ValueError, mujoco.FatalError) as error:
-            reason = " ".join(str(error).split())
-            message = f"robot model '{source}' cannot be loaded ({reason}); give URDF or MJCF"
-            raise SettingError(message) from None
+            raise _refused(source, error) from None
+        self._colour_by_material()
         self.data = mujoco.MjData(self.model)
         self.floor = self._geom("scenery_floor")
         self.occluders = tuple(self._geom(f"scenery_{k}") for k in range(OCCLUDER_SLOTS))
@@ -164,6 +213,12 @@ class Arm:
         self._low, self._high = self._joint_ranges()
         self._frames = [self._frame(keypoint) for keypoint in self.description.keypoints]
         self.hide_occluders()
+
+    def _colour_by_material(self) -> None:
+        """Give geoms without a colour of their own that of their material, as MuJoCo shows them."""
+        material = self.model.geom_matid
+        plain = (material >= 0) & (self.model.geom_rgba == _NO_COLOUR).all(axis=1)
+        self.model.geom_rgba[plain] = self.model.mat_rgba[material[plain]]
 
     @staticmethod
     def _add_scenery(spec: mujoco.MjSpec) -> None:

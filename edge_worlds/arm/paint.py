@@ -71,15 +71,19 @@ def _paint_mesh(
         shell = f"{name}_{number}" if number >= 0 else f"{name}_unpainted"
         _add_mesh(spec, shell, vertices, faces[coat[part] == number])
         for geom in geoms:
-            geom.parent.add_geom(
+            coated = geom.parent.add_geom(
                 type=mujoco.mjtGeom.mjGEOM_MESH,
                 meshname=shell,
                 pos=geom.pos,
                 quat=geom.quat,
                 rgba=[*paints[number].colour, 1.0] if number >= 0 else geom.rgba,
+                material="" if number >= 0 else geom.material,
                 contype=geom.contype,
                 conaffinity=geom.conaffinity,
             )
+            coated.alt = geom.alt  # the orientation where MJCF gives no quaternion
+            if geom.frame is not None:
+                coated.set_frame(geom.frame)
     for geom in geoms:
         spec.delete(geom)
 

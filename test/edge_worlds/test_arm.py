@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,12 @@ import pytest
 
 pytest.importorskip("mujoco", reason="mujoco comes with the extra [train]")
 
+import mujoco
+
 from edge_runtime.errors import SettingError
 from edge_worlds.arm.dataset import ImageSource, image_set
 from edge_worlds.arm.model import DESK_ARM, Arm, read_description
+from edge_worlds.arm.paint import Paint, apply_paint
 from edge_worlds.arm.scene import LabelledImage, SceneSampler
 
 if TYPE_CHECKING:
@@ -134,6 +139,129 @@ def test_the_digest_of_a_set_tells_photographs_of_the_same_name_and_size_apart(
     assert source.digest() != bricks
     photo.write_bytes(b"bricks")
     assert source.digest() == bricks
+
+
+BRANCH = """<mujocoinclude><asset>
+  <mesh name="shell" file="shells/shell.obj"/>
+  <texture name="skin" type="2d" file="skin.png"/>
+</asset></mujocoinclude>"""
+TRUNK = """<mujoco>
+  <compiler meshdir=".." texturedir="skins"/>
+  <include file="branch.xml"/>
+  <worldbody><body name="base"><geom type="mesh" mesh="shell"/></body></worldbody>
+</mujoco>"""
+
+
+def test_the_digest_of_a_set_is_of_the_arms_own_files(tmp_path: Path) -> None:
+    home = tmp_path / "arm"
+    files = {
+        home / "arm.yaml": DESK_ARM.read_text().replace("arm.xml", "trunk.xml"),
+        home / "trunk.xml": TRUNK,
+        home / "branch.xml": BRANCH,
+        home / "skins" / "skin.png": "red",
+        tmp_path / "shells" / "shell.obj": "v 0 0 0",
+    }
+    for path, content in files.items():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(content)
+    source = ImageSource(home / "arm.yaml", 32, 0)
+    before = source.digest()
+
+    # What a run leaves beside the arm is none of them.
+    (home / "output").mkdir()
+    (home / "output" / "state.pt").write_text("half a training")
+    (home / "run.log").write_text("step 1")
+    assert source.digest() == before
+    for path, content in files.items():
+        path.write_text(content + "\n")
+        assert source.digest() != before, path
+        path.write_text(content)
+    assert source.digest() == before
+
+
+def test_sets_that_were_rendered_are_found_again() -> None:
+    assert ImageSource(DESK_ARM, 256, 1).digest() == "0affe45c5c907cbb"
+
+
+def test_a_full_disk_names_the_cache_and_the_remedy(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file that grows beyond it cannot be written any further, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100 * 1024, hard))
+    try:
+        with pytest.raises(SettingError) as refusal:
+            image_set(ImageSource(DESK_ARM, 32, 0), 1, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    says = str(refusal.value)
+    assert f"cannot be kept in {tmp_path / 'arm'}" in says
+    assert "(File too large)" in says
+    assert "XDG_CACHE_HOME" in says
+    assert not list(tmp_path.glob("arm/*/*"))
+
+
+def test_two_processes_may_render_the_same_set(tmp_path: Path) -> None:
+    source = ImageSource(DESK_ARM, 32, 0)
+    with ThreadPoolExecutor() as pool:
+        ours, theirs = pool.map(lambda _: image_set(source, 2, tmp_path), range(2))
+    assert np.array_equal(ours.bgr(1), theirs.bgr(1))
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    ["euler='0 0 90'", "axisangle='0 0 1 90'", "xyaxes='0 1 0 -1 0 0'", "quat='1 0 0 1'"],
+)
+def test_paint_keeps_orientations_and_the_material_of_what_it_leaves(orientation: str) -> None:
+    spec = mujoco.MjSpec.from_string(f"""<mujoco>
+      <asset>
+        <mesh name="two" vertex="0 0 0 .3 0 0 0 .2 0 0 0 .1 1 0 0 1.3 0 0 1 .2 0 1 0 .1"
+          face="0 2 1 0 1 3 0 3 2 1 2 3 4 6 5 4 5 7 4 7 6 5 6 7"/>
+        <material name="red" rgba="1 0 0 1"/>
+      </asset>
+      <worldbody><frame pos="0 0 1">
+        <geom name="whole" type="mesh" mesh="two" {orientation} material="red"/>
+      </frame></worldbody>
+    </mujoco>""")
+    whole = _corners(spec.compile())
+
+    apply_paint(spec, [Paint(mesh="two", parts=(0,), colour=(0, 1, 0))])
+
+    model = spec.compile()
+    assert model.ngeom == 2
+    assert _corners(model) == pytest.approx(whole, abs=1e-5)
+    plain, painted = sorted(range(2), key=lambda geom: model.geom_matid[geom], reverse=True)
+    assert model.mat(model.geom_matid[plain]).name == "red"
+    assert model.geom_matid[painted] == -1
+    assert list(model.geom_rgba[painted]) == [0, 1, 0, 1]
+
+
+def test_materials_colour_what_has_no_colour_of_its_own(tmp_path: Path) -> None:
+    shutil.copy(DESK_ARM, tmp_path)
+    text = read_description(DESK_ARM).model.read_text()
+    asset = '<asset><material name="teal" rgba="0 0.5 0.5 1"/></asset>'
+    text = text.replace("<default>", f"{asset}<default>", 1).replace(
+        'rgba="0.86 0.86 0.84 1"', 'material="teal"'
+    )
+    (tmp_path / "arm.xml").write_text(text)
+
+    colours = Arm(tmp_path / DESK_ARM.name).model.geom_rgba[:, :3].tolist()
+
+    assert pytest.approx([0, 0.5, 0.5]) in colours
+    assert pytest.approx([0.90, 0.42, 0.10]) in colours
+    assert pytest.approx([0.5, 0.5, 0.5]) not in colours
+
+
+def _corners(model: mujoco.MjModel) -> np.ndarray:
+    """All vertices of all meshes in the world, sorted, (n, 3) metres."""
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    corners = []
+    for geom in range(model.ngeom):
+        mesh = model.geom_dataid[geom]
+        first, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+        local = model.mesh_vert[first : first + count]
+        corners.append(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
+    found = np.concatenate(corners).round(5)
+    return found[np.lexsort(found.T)]
 
 
 @pytest.mark.parametrize(
