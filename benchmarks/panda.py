@@ -26,6 +26,7 @@ from edge_runtime.command import run_command
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import SettingError
 from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.onnx_engine import OnnxEngine
 from pose_fcn.accuracy import keypoint_errors
 from pose_fcn.estimator import PoseEstimator
 from pose_fcn.labels import FOLDER_FILE, PoseLabels, folder_labels
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "pose" / "franka"
 THRESHOLDS = (5, 10, 20, 50)  # pixels
+LITERAL = "trt.onnx"  # on the processor only operator by operator as on the GPU
 TILE = (480, 360)
 COLUMNS = 3
 TOOLS = ("compressed_grasp", "onnxruntime", "opencv-python-headless", "numpy")
@@ -120,10 +122,10 @@ def judge(args: argparse.Namespace) -> None:
         for column, point in zip(columns, frame.array(), strict=True):
             if column is not None:
                 truth[k, column] = point
-    usual = open_engine(bundle, "cpu").describe()["precision"]
+    usual = open_engine(bundle, "cpu").describe()["file"]
     results: dict[str, dict[str, float]] = {}
-    for precision in sorted({engine.precision for engine in bundle.manifest.engines.values()}):
-        engine = open_engine(bundle, "cpu", precision=precision)
+    for file in bundle.manifest.engines:
+        engine = OnnxEngine.from_file(bundle.path / file, literal=file == LITERAL)
         estimator = PoseEstimator.from_bundle(bundle, engine.run)
         predicted = np.stack([estimator.estimate(photo).positions for photo in photos])
         judged = ~np.isnan(truth).all(axis=(0, 2))
@@ -131,8 +133,8 @@ def judge(args: argparse.Namespace) -> None:
         judged_names = tuple(
             name for name, is_judged in zip(names, judged, strict=True) if is_judged
         )
-        results[precision] = figures(errors, judged_names)
-        if precision == usual:
+        results[file] = figures(errors, judged_names)
+        if file == usual:
             links = estimator.settings.links
             tiles = [tile(p, d, t, links) for p, d, t in zip(photos, predicted, truth, strict=True)]
             tiles.append(legend(names))

@@ -41,7 +41,7 @@ def ranked(groups: Sequence[Group], saliency: Mapping[str, Tensor]) -> Rule:
         count = round(level * len(everything))
         bound = everything[count - 1] if count else -np.inf
         return {
-            group.name: float((saliency[group.name] <= bound).float().mean()) for group in groups
+            group.name: float((saliency[group.name] <= bound).double().mean()) for group in groups
         }
 
     return rates
@@ -86,6 +86,39 @@ def _proportional(names: Sequence[str], weights: NDArray[np.float64]) -> Rule:
     return rates
 
 
+def require_within_reach(
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    groups: Sequence[Group],
+    *,
+    keep: Mapping[str, int],
+    full: Mapping[str, int],
+    multiple_of: int,
+) -> None:
+    """See whether the smallest network of all is within the budget.
+
+    Args:
+        network: to be pruned.
+        inputs: on which MACs are counted.
+        groups: that can be pruned.
+        keep: the most that may be left of the network's "macs" and "parameters".
+        full: what the message gives shares of.
+        multiple_of: of which every group keeps a multiple.
+
+    Raises:
+        SettingError: it is not.
+    """
+    goes = {group.name: range(_whole(group.filters, 1.0, multiple_of)) for group in groups}
+    least = measure.sizes(without(network, inputs, goes), inputs)
+    if any(least[name] > most for name, most in keep.items()):
+        reached = ", ".join(f"{1 - least[name] / full[name]:.3f} of the {name}" for name in keep)
+        message = (
+            f"prune asks for too much: with {multiple_of} filter(s) left in every prunable layer "
+            f"the network loses {reached}; lower the shares"
+        )
+        raise SettingError(message)
+
+
 def solve(
     network: nn.Module,
     inputs: Mapping[str, Tensor],
@@ -122,15 +155,8 @@ def solve(
     def used(plan: Counts) -> float:
         return math.prod(size(plan)[name] / most for name, most in keep.items())
 
-    smallest = {group.name: _whole(group.filters, 1.0, multiple_of) for group in groups}
-    if not fits(smallest):
-        full, least = measure.sizes(network, inputs), size(smallest)
-        reached = ", ".join(f"{1 - least[name] / full[name]:.3f} of the {name}" for name in keep)
-        message = (
-            f"prune asks for too much: with {multiple_of} filter(s) left in every prunable layer "
-            f"the network loses {reached}; lower the shares"
-        )
-        raise SettingError(message)
+    full = measure.sizes(network, inputs)
+    require_within_reach(network, inputs, groups, keep=keep, full=full, multiple_of=multiple_of)
     return max((_meet(groups, rule, fits, multiple_of) for rule in rules), key=used)
 
 

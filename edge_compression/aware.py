@@ -76,8 +76,10 @@ def simulate(network: nn.Module, peaks: Mapping[str, float]) -> Iterator[None]:
     """Let the network compute as if it were quantised, in this thread, until the context ends.
 
     Weights are S8 per output channel, on a grid that follows them. Inputs are S8 per tensor,
-    symmetric as for TensorRT, on a grid that stays: the network learns to live in it, and a
-    training that is cut off goes on with the same. The processor's U8 grid is up to twice as fine.
+    symmetric as for TensorRT, on a grid that stays: a training that is cut off goes on with the
+    same. It is not the one that ships: ranges are measured anew on the trained network, which may
+    have come to use less of the grid or, where it was clipped in training, more; and the
+    processor's U8 grid is up to twice as fine.
     Layers without a peak, and sums and poolings between the layers, compute in float.
 
     Args:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROVIDERS = ("cpu", "tensorrt")
 """Those for which there is something to build or to choose."""
 
-_FOR_CPU = ("fp32.onnx", "cpu.onnx", "trt.onnx")
+_FOR_CPU = ("fp32.onnx", "cpu.onnx", "arm.onnx")
 _FOR_TENSORRT = ("trt.onnx", "fp16.onnx", "fp32.onnx")
 
 Row = dict[str, object]
@@ -53,7 +53,8 @@ def build(path: Path, *, provider: str | None = None, force: bool = False) -> Bu
     Raises:
         SettingError: another provider.
         BundleError: see `load_bundle`.
-        EngineError: TensorRT was asked for and is not there, or a plan cannot be built or is wrong.
+        EngineError: TensorRT was asked for and is not there, a plan cannot be built or is wrong, or
+            no engine can be used on the processor and no plan is built either.
     """
     if provider not in {None, *PROVIDERS}:
         message = f"unknown provider '{provider}': choose one of {', '.join(PROVIDERS)}"
@@ -61,9 +62,15 @@ def build(path: Path, *, provider: str | None = None, force: bool = False) -> Bu
     bundle = load_bundle(path)
     rows: list[Row] = []
     try:
+        name = None if provider == "cpu" else _wanted_plan(provider)
         if provider != "tensorrt":
-            bundle = _choose(bundle, rows, force=force)
-        if provider != "cpu" and (name := _wanted_plan(provider)) is not None:
+            try:
+                bundle = _choose(bundle, rows, force=force)
+            except EngineError as error:
+                if name is None:
+                    raise
+                show(f"no engine is chosen: {error}")
+        if name is not None:
             bundle = _plan(bundle, name, rows, force=force)
     finally:
         if rows:

@@ -62,23 +62,23 @@ def prunable_groups(
     graph = _graph(network, inputs)
     groups = []
     for group in graph.get_all_groups(ignored_layers=ignored):
+        if any(_is_grouped(item.dep.target.module) for item in group):
+            continue
         roots = [
             item
             for item in group
             if graph.is_out_channel_pruning_fn(item.dep.handler)
             and isinstance(item.dep.target.module, FILTERED)
         ]
-        # Filters of a grouped convolution can only go in equal numbers from each of its groups.
-        if any(1 < getattr(x.dep.target.module, "groups", 1) < _count(x) for x in roots):
-            continue
         members = tuple(
             Member(names[x.dep.target.module], list(x.idxs), list(x.root_idxs)) for x in roots
         )
         groups.append(Group(members, len(group[0].idxs)))
     if not groups:
         message = (
-            f"no layer of '{skill.name}' can be pruned: each one is grouped, shapes the output, "
-            "or is declared unprunable by the skill; leave `prune` out of the recipe"
+            f"no layer of '{skill.name}' can be pruned: each one is grouped, feeds a grouped one, "
+            "shapes the output, or is declared unprunable by the skill; leave `prune` out of the "
+            "recipe"
         )
         raise SettingError(message)
     return groups
@@ -104,8 +104,13 @@ def filters(module: nn.Module) -> int:
     return count
 
 
-def _count(item: tp.dependency.GroupItem) -> int:
-    return filters(item.dep.target.module)
+def _is_grouped(module: nn.Module) -> bool:
+    """Tell whether channels, of input or output, can only go in equal numbers from each group."""
+    if isinstance(module, nn.GroupNorm):
+        return module.num_groups > 1
+    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001 - see FILTERED
+        return 1 < module.groups < max(module.in_channels, module.out_channels)
+    return False
 
 
 def _graph(network: nn.Module, inputs: Mapping[str, Tensor]) -> tp.DependencyGraph:

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from edge_compression.recipe import QuantiseSettings
     from edge_compression.results import TensorError
 
+    _Quantised = tuple[bytes, list[TensorError]]
+
 FP32 = "fp32.onnx"
 FP16 = "fp16.onnx"
-INT8: dict[Flavour, str] = {"cpu": "cpu.onnx", "trt": TENSORRT}
+INT8: dict[Flavour, str] = {"cpu": "cpu.onnx", "arm": "arm.onnx", "trt": TENSORRT}
+_ELSEWHERE: dict[Flavour, str] = {"arm": "for Arm", "trt": "for TensorRT"}
 
 
 @dataclass
@@ -56,9 +59,11 @@ class Engines:
 def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> Engines:
     """Export and quantise as the recipe asks; `smaller` is None where it changes no network.
 
+    One in half precision or in eight bits that cannot be made is noted as a failure, and the others
+    are made.
+
     Raises:
-        SuiteError: an exported graph is wrong, the calibration data is refused, or what the
-            recipe asks of the quantised graph cannot be met.
+        SuiteError: an exported graph is wrong, or the calibration data or a setting is refused.
     """
     recipe = job.recipe.recipe
     made = Engines()
@@ -68,13 +73,17 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
         _float(job, made, "original fp32", UNPRUNED, original, whole=True)
         change = "pruned" if recipe.prune is not None else "tuned"
         last = _float(job, made, f"{change} fp32", FP32, smaller)
+    workshop = None if recipe.quantise is None else _workshop(job, recipe.quantise, last)
     if recipe.fp16:
         name = last.name.replace("fp32", "fp16")
-        made.candidates.append(
-            Candidate(name, FP16, "fp16", to_fp16(last.graph), last.network, last.data)
-        )
-    if recipe.quantise is not None:
-        _quantised(job, made, last, recipe.quantise)
+        try:
+            graph = to_fp16(last.graph, {}) if workshop is None else workshop.half()
+        except EngineError as error:
+            made.failures[name] = str(error)
+        else:
+            made.candidates.append(Candidate(name, FP16, "fp16", graph, last.network, last.data))
+    if workshop is not None:
+        _quantised(made, last, workshop)
     return made
 
 
@@ -91,36 +100,60 @@ def _float(
     return candidate
 
 
-def _quantised(job: Job, made: Engines, last: Candidate, settings: QuantiseSettings) -> None:
+def _workshop(job: Job, settings: QuantiseSettings, last: Candidate) -> _Workshop:
     say(f"quantising with {settings.calibration_images} images")
     names = list(job.skill.example_inputs(job.data))
     images = calibration_images(job.skill, job.data, settings, names)
-    workshop = _Workshop(job, settings, last, images)
     methods: tuple[Method, ...] = (
         get_args(Method) if settings.method == "best" else (settings.method,)
     )
     calibrations = {method: calibrate(last.graph, images, method) for method in methods}
-    tried = {method: workshop.make(calibrations[method], "cpu") for method in methods}
-    validated = {method: workshop.headline(tried[method][0]) for method in methods}
+    return _Workshop(job, settings, last, images, calibrations)
+
+
+def _quantised(made: Engines, last: Candidate, workshop: _Workshop) -> None:
+    tried: dict[Method, _Quantised] = {}
+    failed: dict[Method, str] = {}
+    validated: dict[Method, float] = {}
+    for method in workshop.calibrations:
+        try:
+            quantised = workshop.make(method, "cpu")
+            validated[method] = workshop.headline(quantised[0])
+            tried[method] = quantised
+        except EngineError as error:  # noqa: PERF203 - three turns
+            failed[method] = str(error)
     # A headline without a value, which no comparison is true of, is the worst.
-    best = max(methods, key=lambda method: (validated[method] > -math.inf, validated[method]))
+    best = max(
+        tried,
+        key=lambda method: (validated[method] > -math.inf, validated[method]),
+        default=next(iter(workshop.calibrations)),
+    )
     kind = last.name.replace("fp32", "int8")
-    for method, (graph, _) in tried.items():
+    for method in workshop.calibrations:
         name, file = kind, INT8["cpu"]
         if method != best:
             name, file = f"{kind} {method}", f"variants/{method}.onnx"
+        if method in failed:
+            made.failures[name] = failed[method]
+            continue
+        graph, errors = tried[method]
+        made.candidates.append(Candidate(name, file, "int8", graph, last.network, last.data))
+        if method == best:
+            made.tensors[file] = errors
+        else:
             made.failures[name] = (
                 f"ranges by {best} were chosen: {validated[best]:.4f} on the validation split, "
                 f"here {validated[method]:.4f}"
             )
+    for flavour, where in _ELSEWHERE.items():
+        name, file = f"{kind} {where}", INT8[flavour]
+        try:
+            graph, errors = workshop.make(best, flavour)
+        except EngineError as error:
+            made.failures[name] = str(error)
+            continue
         made.candidates.append(Candidate(name, file, "int8", graph, last.network, last.data))
-    graph, errors = workshop.make(calibrations[best], "trt")
-    if broken := violations(graph):
-        message = f"{INT8['trt']} breaks rules of TensorRT: {'; '.join(map(str, broken))}"
-        raise EngineError(message)
-    name = f"{kind} for TensorRT"
-    made.candidates.append(Candidate(name, INT8["trt"], "int8", graph, last.network, last.data))
-    made.tensors = {INT8["cpu"]: tried[best][1], INT8["trt"]: errors}
+        made.tensors[file] = errors
 
 
 @dataclass(frozen=True)
@@ -131,10 +164,22 @@ class _Workshop:
     settings: QuantiseSettings
     last: Candidate
     images: list[Arrays]
+    calibrations: dict[Method, Calibration]
 
-    def make(self, calibration: Calibration, flavour: Flavour) -> tuple[bytes, list[TensorError]]:
-        """Return the graph, and what it does to each tensor."""
-        settings = self.settings
+    def half(self) -> bytes:
+        """Return the graph in half precision; what was seen in it is the same by every method."""
+        calibration = next(iter(self.calibrations.values()))
+        return to_fp16(calibration.graph, calibration.extremes)
+
+    def make(self, method: Method, flavour: Flavour) -> _Quantised:
+        """Return the graph, and what it does to each tensor.
+
+        Raises:
+            EngineError: it cannot be made, is not within the recipe's limit, or breaks a rule of
+                TensorRT.
+            SettingError: the recipe names a tensor that the graph has not.
+        """
+        settings, calibration = self.settings, self.calibrations[method]
         errors = tensor_errors(calibration, flavour, self.images)
         if settings.max_drop is None:
             graph = quantise(calibration, flavour, settings.keep_float)
@@ -147,6 +192,9 @@ class _Workshop:
                 self.headline(self.last.graph) - settings.max_drop,
                 keep_float=settings.keep_float,
             )
+        if flavour == "trt" and (broken := violations(graph)):
+            message = f"{TENSORRT} breaks rules of TensorRT: {'; '.join(map(str, broken))}"
+            raise EngineError(message)
         return graph, marked(errors, graph)
 
     def headline(self, graph: bytes, *, literal: bool = False) -> float:

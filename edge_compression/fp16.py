@@ -10,6 +10,8 @@ from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from edge_runtime.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,16 +22,19 @@ _HEADROOM = 0.5  # of it, for what other images than those of the calibration re
 _SMALLEST = 2.0**-14  # with all of FP16's digits
 
 
-def to_fp16(graph: bytes, extremes: Mapping[str, Range] | None = None) -> bytes:
+def to_fp16(graph: bytes, extremes: Mapping[str, Range]) -> bytes:
     """Return the graph in FP16 throughout, with float32 inputs and outputs as before.
 
-    What FP16 cannot hold stays in float32, with the nodes around it; see `unfit`. Without
-    `extremes`, such as `Calibration.extremes` of this graph, nothing is known about activations:
-    only constants are looked at. Numbers that are nearer to zero than 6e-8 become 6e-8, so that
-    nothing that is divided by becomes zero.
+    What FP16 cannot hold stays in float32, with the nodes around it; see `unfit`. Numbers that are
+    nearer to zero than 6e-8 become 6e-8, so that nothing that is divided by becomes zero.
+
+    Args:
+        graph: in float32.
+        extremes: of the graph's activations, such as `Calibration.extremes`; of those that are
+            not there nothing is known, and FP16 is taken to hold them.
     """
     model = onnx.load_from_string(graph)
-    half: bytes = halve(model, unfit(model, extremes or {})).SerializeToString()
+    half: bytes = halve(model, unfit(model, extremes)).SerializeToString()
     return half
 
 
@@ -59,17 +64,28 @@ def halve(model: onnx.ModelProto, single: set[str]) -> onnx.ModelProto:
     Args:
         model: in float32; it is changed.
         single: tensors of it that stay in float32.
+
+    Raises:
+        EngineError: what comes out is no valid graph.
     """
     blocked = [node.name for node in model.graph.node if single & {*node.input, *node.output}]
     half: onnx.ModelProto = convert_float_to_float16(
         model, keep_io_types=True, node_block_list=blocked
     )
-    # The converter appends its casts at the end.
+    # Of what two nodes in single precision read, the converter makes two casts of one name.
+    casts = {tuple(node.output): node for node in half.graph.node}
+    del half.graph.node[:]
+    half.graph.node.extend(casts.values())
+    # It appends its casts at the end.
     sortable = ONNXModel(half)
     sortable.topological_sort()
     _cut_round_trips(half)
     sortable.clean_initializers()
-    onnx.checker.check_model(half, full_check=True)
+    try:
+        onnx.checker.check_model(half, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        message = f"the graph cannot be brought to half precision: {error}"
+        raise EngineError(message) from error
     return half
 
 

@@ -11,7 +11,7 @@ from edge_runtime.files import sha256
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_runtime.bundle import Bundle, TensorSpec
+    from edge_runtime.bundle import Bundle, Guard, Plan, TensorSpec
 
 
 def inspect_bundle(path: Path, *, as_json: bool) -> None:
@@ -31,11 +31,17 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
             **{f"input {spec.name}": _describe(spec) for spec in manifest.inputs},
             **{f"output {spec.name}": _describe(spec) for spec in manifest.outputs},
             **{f"setting {key}": value for key, value in manifest.settings.items()},
+            **_guard(manifest.guard),
             "checkpoint": manifest.source.checkpoint_sha256,
             "recipe": manifest.source.recipe_sha256,
             "calibration": manifest.source.calibration,
             "host": ", ".join(manifest.host.values()),
             "tools": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+            **{f"plan {name}": _plan(plan) for name, plan in manifest.plans.items()},
+            **{
+                f"choice on {processor}": f"{choice.file}, by {choice.library}"
+                for processor, choice in manifest.choices.items()
+            },
         }
     )
     show("")
@@ -80,6 +86,20 @@ def _engines(bundle: Bundle) -> list[dict[str, object]]:
         }
         for file, engine in bundle.manifest.engines.items()
     ]
+
+
+def _guard(guard: Guard | None) -> dict[str, object]:
+    if guard is None:
+        return {}
+    return {
+        "limit": f"{guard.metric} may drop by {guard.max_drop:g} from {guard.of:.4f}",
+        "forced": ", ".join(guard.forced) or "none",
+    }
+
+
+def _plan(plan: Plan) -> str:
+    times = ", ".join(f"{name} {value:.2f} ms" for name, value in plan.latency_ms.items())
+    return f"of {plan.graph}, {plan.precision}, {times or 'not timed'}"
 
 
 def _describe(spec: TensorSpec) -> str:

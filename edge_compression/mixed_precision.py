@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge_compression.quantisation import quantise
 from edge_compression.tensor_errors import quantised_tensors
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -43,8 +43,8 @@ def protect(
         The graph, and the tensors that are kept in float, those of `keep_float` first.
 
     Raises:
-        SettingError: the floor is not met with all tensors in float, or `keep_float` names a
-            tensor that the graph has not.
+        EngineError: the floor is not met with all tensors in float.
+        SettingError: `keep_float` names a tensor that the graph has not.
     """
     ranked = [row.tensor for row in sorted(errors, key=lambda row: row.sqnr_db)]
     kept = [*keep_float]
@@ -70,7 +70,7 @@ def protect(
                 f"with all tensors in float the {flavour} engine reaches {reached:.4f}, less than "
                 f"{floor:.4f}: allow a larger quantise.max_drop, or tune for longer"
             )
-            raise SettingError(message)
+            raise EngineError(message)
         reached = accuracy(graph)
         if reached >= floor:
             break

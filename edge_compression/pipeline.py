@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from edge_compression import measure
 from edge_compression.aware import input_peaks, simulate
 from edge_compression.bundling import losers, make_bundle, source
 from edge_compression.calibration import calibration_images
@@ -57,7 +58,9 @@ def compress(job: Job, *, force: bool = False) -> CompressionReport:
     variants = measure_variants(job.skill, made.candidates)
     too_bad = losers(job, variants)
     left_out = {**made.failures, **({} if force else too_bad)}
-    bundle = make_bundle(job, made.candidates, variants, left_out, too_bad if force else {})
+    forced = {name: too_bad[name] for name in too_bad if name not in left_out}
+    bundle = make_bundle(job, made.candidates, variants, left_out, forced)
+    unpruned = measure.macs(original, job.skill.example_inputs(job.data))
     report = CompressionReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,
@@ -74,6 +77,10 @@ def compress(job: Job, *, force: bool = False) -> CompressionReport:
         bundle_digest=bundle.digest if bundle else "",
         tools=tool_versions(*TOOLS),
         host=describe_host(),
+        max_drop=job.recipe.recipe.max_drop,
+        forced=list(forced),
+        macs_lost_to_input=1 - unpruned / variants[0].macs,
+        macs_lost_to_pruning=1 - variants[-1].macs / unpruned,
     )
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
     render(report, job.output / HTML_FILE)
@@ -112,8 +119,17 @@ def _smaller(
             network, (tuple(map(torch.from_numpy, image.values())) for image in images)
         )
         state = job.output / AWARE_STATE
+        chosen = recipe.quantise.model_dump(include={"calibration_images", "seed"})
         with simulate(network, peaks):
-            log = train(job.skill, network, job.data, aware, state, save_every=job.save_every)
+            log = train(
+                job.skill,
+                network,
+                job.data,
+                aware,
+                state,
+                conditions={"calibration": chosen},
+                save_every=job.save_every,
+            )
     # From here on the network is the one of the file, so that the file is known to load.
     save_checkpoint(job.output / PRUNED, job.skill, network)
     return load_checkpoint(job.output / PRUNED, job.skill), stages, log.curve

@@ -1,4 +1,4 @@
-"""Static INT8 quantisation of an ONNX graph, in two flavours from one calibration."""
+"""Static INT8 quantisation of an ONNX graph, in three flavours from one calibration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from edge_compression.calibration import Calibration, Range
 
-Flavour = Literal["cpu", "trt"]
+Flavour = Literal["cpu", "arm", "trt"]
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,20 @@ _CPU_OPERATORS = [
     "Transpose",
 ]
 _CPU = _Scheme(QuantType.QUInt8, _CPU_OPERATORS, {})
+_ARM = _Scheme(QuantType.QInt8, _CPU_OPERATORS, {})
 _TENSORRT = _Scheme(QuantType.QInt8, OPERATORS, OPTIONS)
 
 
 def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[str] = ()) -> bytes:
     """Return the graph with Q/DQ pairs; its inputs and outputs stay float32.
 
-    cpu, for ONNX Runtime on the processor: U8 activations, S8 weights per channel, S32 biases.
+    cpu, for ONNX Runtime on x86: U8 activations, S8 weights per channel, S32 biases.
     Convolutions of few channels, such as the one that reads the image, stay in float: ONNX
     Runtime's eight-bit kernels are several times as slow as its float ones there.
+
+    arm, for ONNX Runtime on Arm, whose kernels multiply numbers of the same type: as cpu, but with
+    S8 activations. They keep their zero points; without, every Relu would be a float operator
+    between two pairs.
 
     trt, for TensorRT: S8 throughout, symmetric, and FP16 where nothing is quantised, or
     float32 where FP16 would not do; see `tensorrt_graph` and `fp16`. ONNX Runtime can run it, too,
@@ -87,21 +92,25 @@ def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[
     model = onnx.load_from_string(calibration.graph)
     _check(model, keep_float)
     with quiet():
-        if flavour == "cpu":
-            quantised = _for_cpu(model, calibration.ranges, keep_float)
-        else:
+        if flavour == "trt":
             quantised = _for_tensorrt(model, calibration, keep_float)
+        else:
+            scheme = _CPU if flavour == "cpu" else _ARM
+            quantised = _for_processor(model, calibration.ranges, scheme, keep_float)
     content: bytes = quantised.SerializeToString()
     return content
 
 
-def _for_cpu(
-    model: onnx.ModelProto, ranges: Mapping[str, Range], keep_float: Collection[str]
+def _for_processor(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    scheme: _Scheme,
+    keep_float: Collection[str],
 ) -> onnx.ModelProto:
     excluded = _nodes_at(model, _with_clipped(model, keep_float))
     shallow = shallow_convolutions(model)
     pool_first(model, shallow)
-    return _insert_pairs(model, ranges, _CPU, [*shallow, *excluded])
+    return _insert_pairs(model, ranges, scheme, [*shallow, *excluded])
 
 
 def _for_tensorrt(

@@ -167,6 +167,17 @@ class Recipe(_Section):
         "into the bundle, unless --force is given",
     )
 
+    @model_validator(mode="after")
+    def _between_is_between_stages(self) -> Recipe:
+        between = self.finetune.between if self.finetune is not None else None
+        if between is not None and (self.prune is None or self.prune.stages == 1):
+            message = (
+                "finetune.between counts the steps between stages of pruning: give prune.stages = "
+                "2 or more, or leave `between` out"
+            )
+            raise ValueError(message)
+        return self
+
 
 class LoadedRecipe:
     """A recipe, the text that it was read from and the skill's data section.
@@ -244,6 +255,8 @@ def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> 
             message = f"recipe '{path}': unknown key '{key}'; allowed: {_keys(parent)}"
         elif first["type"] == "missing":
             message = f"recipe '{path}': the key '{key}' is missing: add it"
+        elif not first["loc"]:  # several keys do not go together
+            message = f"recipe '{path}' is refused: {first['msg']}"
         else:
             message = f"recipe '{path}': {key} = {first['input']!r} is refused: {first['msg']}"
         raise SettingError(" ".join(message.split())) from error

@@ -23,7 +23,7 @@ _MOST_TENSORS = 40  # in a picture; the table has them all
 _COSTS: dict[str, tuple[str, Callable[[Variant], float]]] = {
     "MACs": ("million multiply-accumulates", lambda variant: variant.macs / 1e6),
     "bytes": ("KiB on disk", lambda variant: variant.bytes / 1024),
-    "time": ("median of one run [ms]", lambda variant: variant.latency_ms["p50"]),
+    "time": ("median of one run [ms]", lambda variant: variant.median),
 }
 
 
@@ -82,7 +82,8 @@ def _drop(report: CompressionReport, variant: Variant) -> float:
 def _add_decision(page: Page, report: CompressionReport) -> None:
     inside = bundled(report)
     first = report.variants[0]
-    chosen = min(inside or report.variants, key=lambda variant: variant.bytes)
+    timed = [variant for variant in inside if variant.latency_ms]
+    chosen = min(timed or inside or report.variants, key=lambda variant: variant.bytes)
     page.tiles(
         {
             f"{report.headline}, {chosen.name}": exact(chosen.accuracy[report.headline]),
@@ -90,17 +91,22 @@ def _add_decision(page: Page, report: CompressionReport) -> None:
             "of the parameters": percent(chosen.parameters / first.parameters),
             "of the MACs": percent(chosen.macs / first.macs),
             "of the bytes": percent(chosen.bytes / first.bytes),
-            "times as fast": f"{first.latency_ms['p50'] / chosen.latency_ms['p50']:.2f}",
+            "times as fast": _number(first.median / chosen.median),
         }
     )
-    limit = report.source.recipe.get("max_drop")
+    limit = report.max_drop
     allowed = "" if limit is None else f" The recipe allows {report.headline} to drop by {limit:g}."
     if inside:
         names = ", ".join(variant.name for variant in inside)
-        page.text(f"In the bundle: {names}. The figures above are of the smallest.{allowed}")
+        page.text(f"In the bundle: {names}. The figures above are of {chosen.name}.{allowed}")
     else:
         page.text(
             f"No bundle was written.{allowed} The figures above are of the smallest that was tried."
+        )
+    if report.macs_lost_to_input:
+        page.text(
+            f"Of the MACs the smaller input takes {percent(report.macs_lost_to_input)}, "
+            f"pruning {percent(report.macs_lost_to_pruning)} of the rest."
         )
 
 
@@ -110,14 +116,15 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
 
     page.section("Variants")
     page.table(
-        "All in ONNX Runtime on this host, timed in turns; MACs and time of one run; in brackets "
-        "the change to the first; best of: no other has less of it at no lower accuracy",
+        "All in ONNX Runtime on this host, timed in turns, but for TensorRT's, which are not timed "
+        "here; MACs and time of one run; in brackets the change to the first; best of: no other "
+        "has less of it at no lower accuracy",
         _rows(report),
     )
     if report.failures:
         page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
     rejected = _rejected(report)
-    drop = report.source.recipe.get("max_drop")
+    drop = report.max_drop
     limit = None if drop is None else report.variants[0].accuracy[report.headline] - drop
     for cost, (label, value) in _COSTS.items():
         page.figure(
@@ -132,7 +139,7 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
         )
     page.figure(
         "One run of the network; bars reach to the median",
-        latency_chart({v.name: v.latency_ms for v in report.variants}),
+        latency_chart({v.name: v.latency_ms for v in report.variants if v.latency_ms}),
     )
     if any(len(variant.accuracy) > 1 for variant in report.variants):
         page.table(
@@ -149,7 +156,6 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
     inside = {variant.name for variant in bundled(report)}
     rejected = _rejected(report)
     best = fronts(report)
-    limit = report.source.recipe.get("max_drop", math.inf)
     return [
         {
             "variant": variant.name,
@@ -158,21 +164,27 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
             "parameters": _changed(variant.parameters, first.parameters, ",.0f"),
             "MMAC": _changed(variant.macs / 1e6, first.macs / 1e6, ",.2f"),
             "KiB": _changed(variant.bytes / 1024, first.bytes / 1024, ",.1f"),
-            "p50 ms": _changed(variant.latency_ms["p50"], first.latency_ms["p50"], ",.2f"),
+            "p50 ms": _changed(variant.median, first.median, ",.2f"),
             "best of": "rejected"
             if variant.name in rejected
             else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
             "in bundle": "no"
             if variant.name not in inside
             else "forced"
-            if _drop(report, variant) > limit
+            if variant.name in report.forced
             else "yes",
         }
         for variant in report.variants
     ]
 
 
+def _number(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
 def _changed(value: float, before: float, digits: str) -> str:
+    if math.isnan(value):
+        return "-"
     if value == before or not before:
         return format(value, digits)
     return f"{value:{digits}} ({100 * (value / before - 1):+.1f}\N{NO-BREAK SPACE}%)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,7 +26,8 @@ class _Result(BaseModel):
 class Variant(EngineFile):
     """One row of the report; MACs and latencies are of one run on the skill's example inputs.
 
-    Quantised parameters count as one each. All variants are timed in turns.
+    Quantised parameters count as one each. All variants are timed in turns, but for TensorRT's,
+    whose `latency_ms` is empty: its time on the processor says nothing about it.
 
     Attributes:
         name: what was done to the network, such as "pruned int8".
@@ -34,6 +36,11 @@ class Variant(EngineFile):
 
     name: str
     file: str
+
+    @property
+    def median(self) -> float:
+        """Milliseconds of one run; NaN where time was not taken."""
+        return self.latency_ms.get("p50", math.nan)
 
 
 class PrunedLayer(_Result):
@@ -160,6 +167,10 @@ class CompressionReport(_Result):
         source: as in the bundle's manifest.
         bundle_digest: sha256 of the bundle's manifest, as diagnostics show it; empty where no
             bundle was written.
+        max_drop: what the recipe allows the headline to lose against the first variant.
+        forced: variants that lose more and are in the bundle nevertheless.
+        macs_lost_to_input: share of the first variant's MACs that the recipe's smaller input takes.
+        macs_lost_to_pruning: share of the rest that pruning takes.
     """
 
     schema_version: Literal[2] = 2
@@ -178,6 +189,11 @@ class CompressionReport(_Result):
     bundle_digest: str
     tools: dict[str, str]
     host: dict[str, str]
+    # Reports of earlier versions lack these.
+    max_drop: float | None = None
+    forced: list[str] = []
+    macs_lost_to_input: float = 0.0
+    macs_lost_to_pruning: float = 0.0
 
 
 class SensitivityReport(_Result):
@@ -249,12 +265,21 @@ def rows(variants: Sequence[Variant], headline: str) -> list[dict[str, object]]:
             "MACs lost": _lost(first.macs, variant.macs),
             "KiB": round(variant.bytes / 1024, 1),
             "bytes lost": _lost(first.bytes, variant.bytes),
-            "p50 ms": round(variant.latency_ms["p50"], 2),
-            "p95 ms": round(variant.latency_ms["p95"], 2),
-            "speed": f"x {first.latency_ms['p50'] / variant.latency_ms['p50']:.2f}",
+            **_times(first, variant),
         }
         for variant in variants
     ]
+
+
+def _times(first: Variant, variant: Variant) -> dict[str, object]:
+    times = variant.latency_ms
+    if not times:
+        return {}
+    return {
+        "p50 ms": round(times["p50"], 2),
+        "p95 ms": round(times["p95"], 2),
+        "speed": f"x {first.median / variant.median:.2f}",
+    }
 
 
 def _lost(before: int, after: int) -> str:

@@ -124,11 +124,14 @@ def _shares(
     methods: Sequence[Saliency],
     accuracy: float,
 ) -> list[GroupSensitivity]:
+    lost = [accuracy - trial.accuracy for of in trials.values() for trial in of]
+    worst = float(np.nanmax([0.0, abs(accuracy), *lost]))
     errors = {
         method: {
             group.name: _error(
                 [trial.accuracy for trial in trials[group.name] if trial.saliency == method],
                 accuracy,
+                worst,
             )
             for group in groups
         }
@@ -149,10 +152,10 @@ def _shares(
     ]
 
 
-def _error(accuracies: Sequence[float], unpruned: float) -> float:
-    """Return what is lost, the mean; without a value, such as that of finding nothing, all is."""
-    lost = unpruned - np.nan_to_num(accuracies, nan=0.0)
-    return float(np.fmax(lost, 0.0).mean())
+def _error(accuracies: Sequence[float], unpruned: float, worst: float) -> float:
+    """Return what is lost, the mean; without a value, such as that of finding nothing, `worst`."""
+    lost = np.nan_to_num(unpruned - np.array(accuracies), nan=worst)
+    return float(np.maximum(lost, 0.0).mean())
 
 
 def _identity(skill: CompressibleSkill, network: nn.Module, data: BaseModel) -> str:

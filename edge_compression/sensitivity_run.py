@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
-from edge_compression import allocation, measure
+from edge_compression import allocation
+from edge_compression.budgets import budgets
 from edge_compression.checkpoint import load_checkpoint
 from edge_compression.console import say
 from edge_compression.dependency import prunable_groups
@@ -20,6 +21,8 @@ from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from edge_compression.job import Job
@@ -38,10 +41,13 @@ def survey(job: Job) -> SensitivityReport:
     rates. `trials.json` notes every trial as it ends: a run that was cut off goes on.
 
     Raises:
-        SettingError: the recipe names no checkpoint, or nothing can be pruned.
+        SettingError: the recipe names no checkpoint, nothing can be pruned, or the targets are out
+            of reach.
     """
     settings = job.recipe.recipe.prune or _USUAL
     network = load_checkpoint(job.checkpoint, job.skill)
+    # Before the trials, because they are in vain where it cannot be met.
+    keep = budgets(job.skill, network, job.data, settings)[-1]
     say("pruning every group alone")
     sensitivity = analyse(
         job.skill,
@@ -57,7 +63,7 @@ def survey(job: Job) -> SensitivityReport:
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         headline=job.skill.headline,
         sensitivity=sensitivity,
-        allocations=_allocations(job, network, sensitivity, settings),
+        allocations=_allocations(job, network, sensitivity, settings, keep),
         source=Source(
             checkpoint_sha256=sha256(job.checkpoint),
             recipe=job.recipe.source,
@@ -93,12 +99,14 @@ def rows(report: SensitivityReport) -> list[dict[str, object]]:
 
 
 def _allocations(
-    job: Job, network: nn.Module, sensitivity: Sensitivity, settings: PruneSettings
+    job: Job,
+    network: nn.Module,
+    sensitivity: Sensitivity,
+    settings: PruneSettings,
+    keep: Mapping[str, int],
 ) -> dict[str, dict[str, float]]:
     inputs = job.skill.example_inputs(job.data)
     groups = prunable_groups(job.skill, network, inputs)
-    full = measure.sizes(network, inputs)
-    keep = {name: int(full[name] * (1 - share)) for name, share in settings.targets.items()}
     rules = {"uniform": [allocation.uniform(groups)]}
     for method in get_args(Saliency):
         scores = saliencies(method, job.skill, network, job.data, groups)

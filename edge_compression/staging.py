@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from edge_compression import measure
+from edge_compression.budgets import budgets
 from edge_compression.console import say
 from edge_compression.judging import headline_of
 from edge_compression.pruning import prune
@@ -38,9 +39,11 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     recipe = job.recipe.recipe
     inputs = job.skill.example_inputs(job.data)
     full = measure.sizes(original, job.skill.example_inputs(job.skill.uncompressed(job.data)))
-    start = measure.sizes(original, inputs)
     network, stages = copy.deepcopy(original), []
+    keep = []
     if recipe.prune is not None:
+        # Before the first stage: what the last one cannot meet is known now.
+        keep = budgets(job.skill, original, job.data, recipe.prune)
         count = recipe.prune.stages
     else:
         count = 1 if recipe.finetune is not None else 0
@@ -50,12 +53,13 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
         sensitivity, rates = None, dict[str, float]()
         if recipe.prune is not None:
             say(f"pruning, stage {number} of {count}")
-            keep = {
-                name: _budget(start[name], full[name] * (1 - share), number / count)
-                for name, share in recipe.prune.targets.items()
-            }
             pruned = prune(
-                job.skill, network, job.data, recipe.prune, keep=keep, notes=folder / NOTES
+                job.skill,
+                network,
+                job.data,
+                recipe.prune,
+                keep=keep[number - 1],
+                notes=folder / NOTES,
             )
             network, sensitivity, rates = pruned.network, pruned.sensitivity, pruned.rates
         before = after = headline_of(job.skill, network, job.data)
@@ -89,7 +93,3 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
             )
         )
     return network, stages
-
-
-def _budget(start: float, end: float, progress: float) -> int:
-    return int(start * min(1.0, end / start) ** progress)

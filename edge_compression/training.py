@@ -6,7 +6,7 @@ import ctypes
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from tqdm import tqdm
@@ -17,6 +17,7 @@ from edge_compression.training_state import TrainingLog, resume, training_identi
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -45,6 +46,7 @@ def train(
     *,
     teacher: nn.Module | None = None,
     share: float = 0.0,
+    conditions: Mapping[str, Any] | None = None,
     save_every: float = 60.0,
 ) -> TrainingLog:
     """Train the network in place; it is left in evaluation mode.
@@ -56,7 +58,8 @@ def train(
 
     With `settings.judge_every` the network is judged on the validation split now and then, and is
     left with the best weights that were seen. From the answers of `teacher`, if there is one, comes
-    `share` of what is to be learnt.
+    `share` of what is to be learnt. `conditions` are what else the result depends on, JSON values
+    by name: a state that was made under others is not gone on from.
 
     Raises:
         SettingError: the state file is of another training, or the loss is not finite.
@@ -64,7 +67,9 @@ def train(
     # Moments of filters at rest decay into denormal numbers, which the CPU handles slowly.
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    identity = training_identity(skill, network, data, settings, teacher)
+    identity = training_identity(
+        skill, network, data, settings, teacher, conditions=conditions or {}
+    )
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

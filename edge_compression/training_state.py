@@ -14,6 +14,7 @@ from edge_compression.checkpoint import save_checkpoint
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -128,6 +129,8 @@ def training_identity(
     data: BaseModel,
     settings: TrainSettings,
     teacher: nn.Module | None,
+    *,
+    conditions: Mapping[str, Any],
 ) -> str:
     """Describe, as JSON, everything that the result depends on."""
     parts: dict[str, Any] = {
@@ -136,6 +139,7 @@ def training_identity(
         "data content": skill.data_digest(data),
         "settings": settings.model_dump(mode="json"),
         "teacher": None if teacher is None else weights_digest(teacher),
+        **conditions,
     }
     return json.dumps(parts, sort_keys=True)
 

@@ -34,18 +34,23 @@ class Candidate:
     network: nn.Module
     data: BaseModel
 
-    def open(self) -> OnnxEngine:
-        """Open the graph as the processor's run time computes it best, but for TensorRT's flavour.
+    @property
+    def literal(self) -> bool:
+        """Whether ONNX Runtime is to compute it operator by operator, as TensorRT's flavour.
 
-        ONNX Runtime's fusions round that one's biases to coarse half-precision steps, which
-        TensorRT does not: it is computed operator by operator.
+        Its fusions round that one's biases to coarse half-precision steps, which TensorRT does not.
         """
-        literal = self.file == TENSORRT
-        return OnnxEngine.from_file(self.graph, precision=self.precision, literal=literal)
+        return self.file == TENSORRT
+
+    def open(self) -> OnnxEngine:
+        """Open the graph as the processor's run time computes it best, unless it is `literal`."""
+        return OnnxEngine.from_file(self.graph, precision=self.precision, literal=self.literal)
 
 
 def measure_variants(skill: CompressibleSkill, candidates: Sequence[Candidate]) -> list[Variant]:
     """Evaluate every graph in ONNX Runtime, as the robot will run it, and time them in turns.
+
+    A literal one, which no robot runs like that, is not timed.
 
     Raises:
         SettingError: the skill's evaluation lacks its own headline metric.
@@ -54,8 +59,11 @@ def measure_variants(skill: CompressibleSkill, candidates: Sequence[Candidate]) 
     examples = {candidate.name: skill.example_inputs(candidate.data) for candidate in candidates}
     latencies = measure.latencies(
         {
-            name: partial(engine.run, {key: x.numpy() for key, x in examples[name].items()})
-            for name, engine in engines.items()
+            c.name: partial(
+                engines[c.name].run, {key: x.numpy() for key, x in examples[c.name].items()}
+            )
+            for c in candidates
+            if not c.literal
         }
     )
     return [
@@ -67,7 +75,7 @@ def measure_variants(skill: CompressibleSkill, candidates: Sequence[Candidate]) 
             macs=measure.macs(candidate.network, examples[candidate.name]),
             bytes=len(candidate.graph),
             accuracy=judge(skill, engines[candidate.name].run, candidate.data, "held_out"),
-            latency_ms=latencies[candidate.name],
+            latency_ms=latencies.get(candidate.name, {}),
         )
         for candidate in candidates
     ]

@@ -51,7 +51,8 @@ class TensorSpec(_Model):
 class EngineFile(_Model):
     """What was measured at export, on the manifest's host, with one network file.
 
-    `bytes` on disk; `accuracy` by metric; `latency_ms` by percentile (p50, p95, ...), one frame.
+    `bytes` on disk; `accuracy` by metric; `latency_ms` by percentile (p50, p95, ...), one frame;
+    empty for one that only TensorRT runs as it should.
     """
 
     precision: Precision

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-_EXTRAS = {
-    "joblib": ("train",),
-    "matplotlib": ("compress", "replay"),
-    "mujoco": ("train",),
-    "onnx": ("compress",),
-    "rosbags": ("replay",),
-    "torch": ("compress",),
-    "torch_pruning": ("compress",),
-    "tqdm": ("compress", "replay"),
+_BRINGS = {
+    "distributed": (".[dask]",),
+    "joblib": (".[train]",),
+    "matplotlib": (".[compress]", ".[replay]"),
+    "mujoco": (".[train]",),
+    "onnx": (".[compress]",),
+    "rosbags": (".[replay]",),
+    "torch": (".[compress]",),
+    "torch_pruning": (".[compress]",),
+    "tqdm": (".",),
 }
 _OF_ROS = ("rclpy", "rosidl", "builtin_interfaces", "rcl_interfaces")
 
@@ -19,13 +20,13 @@ def missing_module(error: ModuleNotFoundError) -> str:
     """Return the line that names the module and what brings it."""
     top = (error.name or "").partition(".")[0]
     if top.startswith(_OF_ROS) or top.endswith("_msgs"):
-        remedy = f"source a ROS 2 installation, or {_install('ros')}"
-    elif top in _EXTRAS:
-        remedy = " or ".join(map(_install, _EXTRAS[top]))
+        remedy = f"source a ROS 2 installation, or {_install('.[ros]')}"
+    elif top in _BRINGS:
+        remedy = " or ".join(map(_install, _BRINGS[top]))
     else:
         remedy = "install the Python package that has it"
     return f"the Python module {top!r} is not installed: {remedy}"
 
 
-def _install(extra: str) -> str:
-    return f"pip install '.[{extra}]' in the source tree"
+def _install(target: str) -> str:
+    return f"pip install '{target}' in the source tree"

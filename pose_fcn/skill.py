@@ -36,6 +36,7 @@ _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added t
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.05, "grow_threshold": 0.05}
 _POSITIVE_WEIGHT = 4.0
+_WINDOWS = (128, 192, 256)
 
 _ImageSplit = Literal["train", "held_out", "validation"]
 
@@ -65,11 +66,12 @@ class PoseData(BaseModel):
         "with its square",
     )
     seed: int = Field(default=1, ge=0)
-    windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] = Field(
-        default=(128, 192, 256),
+    windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] | None = Field(
+        default=None,
         min_length=1,
         description="sides of the training windows, one drawn for every batch: small ones are "
-        "cheap, large ones show the whole arm",
+        "cheap, large ones show the whole arm; left out: those of "
+        f"{', '.join(map(str, _WINDOWS))} that input_size allows, else size. Only with augment",
     )
     augment: bool = Field(
         default=True,
@@ -82,8 +84,11 @@ class PoseData(BaseModel):
         if self.scale > 1:
             message = f"input_size {self.input_size} is more than size {self.size}: render larger"
             raise ValueError(message)
-        for side in self.windows:
-            if side * self.scale % STRIDE:
+        if self.windows and not self.augment:
+            message = "windows: without augment whole images are seen; leave one of the two out"
+            raise ValueError(message)
+        for side in self.windows or ():
+            if not self._fits(side):
                 message = (
                     f"windows: {side} pixels are {side * self.scale:g} for the network, which "
                     f"wants multiples of {STRIDE}; give other windows or another input_size"
@@ -95,6 +100,14 @@ class PoseData(BaseModel):
     def scale(self) -> float:
         """Pixels that the network sees for one of the image."""
         return (self.input_size or self.size) / self.size
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Those of the training windows, also where the recipe leaves them out."""
+        return self.windows or tuple(filter(self._fits, _WINDOWS)) or (self.size,)
+
+    def _fits(self, side: int) -> bool:
+        return side * self.scale % STRIDE == 0
 
 
 class PoseSkill:
@@ -335,7 +348,7 @@ def _view_batch(
         vary_colours,
     )
 
-    side = draw_window_side(rng, data.windows) if data.augment else data.size
+    side = draw_window_side(rng, data.sides) if data.augment else data.size
     views, maps = [], []
     for index in rng.integers(len(images), size=batch_size):
         if data.augment:

@@ -29,6 +29,7 @@ class BlobData(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     noise: float = 0.3
+    side: int = SIDE
     calibration: int = 16
     brightness: RecipePath | None = None  # a text file; it stands for a folder of pictures
 
@@ -66,7 +67,7 @@ class BlobSkill:
     data_model = BlobData
 
     def uncompressed(self, data: BlobData) -> BlobData:
-        return data
+        return data.model_copy(update={"side": SIDE})
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         return BlobNet(**config)
@@ -171,8 +172,8 @@ def _scene(
     number: int, size: int, data: BlobData
 ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
     rng = np.random.default_rng(number + 2)
-    centre = rng.uniform(4, SIDE - 4, (2, size, 1, 1, 1)).astype(np.float32)
-    rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    centre = rng.uniform(4, data.side - 4, (2, size, 1, 1, 1)).astype(np.float32)
+    rows, columns = np.mgrid[: data.side, : data.side].astype(np.float32)
     mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 9).astype(np.float32)
     image = float(data.brightness_text()) * mask + data.noise * rng.standard_normal(mask.shape)
     return image.astype(np.float32), mask

@@ -12,7 +12,15 @@ import torch
 from edge_compression.checkpoint import read_checkpoint
 from edge_compression.commands import main
 from edge_compression.results import read_report
-from edge_runtime.bundle import load_bundle
+from edge_runtime.bundle import (
+    Choice,
+    Guard,
+    Plan,
+    add_choice,
+    add_plan,
+    load_bundle,
+    write_bundle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +35,14 @@ HOPELESS: dict[str, Any] = {
     "quantise": {"calibration_images": 4},
     "max_drop": 0.001,
 }
-FILES = ["fp32.onnx", "fp16.onnx", "cpu.onnx", "trt.onnx"]
-NAMES = ["pruned fp32", "pruned fp16", "pruned int8", "pruned int8 for TensorRT"]
+FILES = ["fp32.onnx", "fp16.onnx", "cpu.onnx", "arm.onnx", "trt.onnx"]
+NAMES = [
+    "pruned fp32",
+    "pruned fp16",
+    "pruned int8",
+    "pruned int8 for Arm",
+    "pruned int8 for TensorRT",
+]
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -91,6 +105,48 @@ def test_force_puts_them_into_the_bundle_and_the_manifest_says_so(
     report = read_report(output)
     assert bundle.digest == report.bundle_digest
     assert report.failures == []
+    assert report.forced == NAMES
+
+
+def test_what_cannot_be_quantised_leaves_the_other_engines(
+    output: Path, write_recipe: Write
+) -> None:
+    checkpoint = read_checkpoint(output.parent / "training" / "trained.pt")
+    torch.save({**checkpoint, "skill": "precise_blob"}, output.parent / "precise.pt")
+    # The network finds nothing, so that no precision is within the limit of its own.
+    changes = {"skill": "precise_blob", "checkpoint": "precise.pt"}
+    quantise = {"calibration_images": 4, "max_drop": 0.02}
+    recipe = write_recipe(output.parent, **{**HOPELESS, **changes, "quantise": quantise})
+
+    assert main(["run", str(recipe), "--output", str(output), "--force"]) == 0
+
+    report = read_report(output)
+    assert list(load_bundle(output / "bundle").manifest.engines) == ["fp32.onnx", "fp16.onnx"]
+    assert [failure.variant for failure in report.failures] == NAMES[2:]
+    assert all("with all tensors in float" in failure.reason for failure in report.failures)
+
+
+def test_inspect_shows_what_was_forced_and_what_devices_found_out(
+    compressed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(compressed / "bundle", tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    guard = Guard(metric="pixels", of=0.9, max_drop=0.01, forced=["cpu.onnx"])
+    files = {name: bundle.path / name for name in bundle.manifest.files}
+    write_bundle(bundle.path, bundle.manifest.model_copy(update={"guard": guard}), files)
+    made: dict[str, Any] = {"host": {}, "created": "", "latency_ms": {"p50": 1.25}}
+    choice = Choice(file="trt.onnx", library="onnxruntime 1", **made)
+    add_choice(bundle.path, "Some Processor", choice)
+    plan = Plan(graph="trt.onnx", precision="int8", shapes={}, difference=0, **made)
+    add_plan(bundle.path, "gpu.plan", plan, b"plan")
+
+    assert main(["inspect", str(bundle.path)]) == 0
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "limit pixels may drop by 0.01 from 0.9000" in printed
+    assert "forced cpu.onnx" in printed
+    assert "plan gpu.plan of trt.onnx, int8, p50 1.25 ms" in printed
+    assert "choice on Some Processor trt.onnx, by onnxruntime 1" in printed
 
 
 def test_only_engines_within_the_limit_are_bundled(

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from edge_compression import measure
-from edge_compression.dependency import prunable_groups
+from edge_compression.allocation import ranked
+from edge_compression.dependency import Group, Member, prunable_groups, without
 from edge_compression.job import compressible_skill
 from edge_compression.pruning import Pruned, describe_layers, prune
 from edge_compression.recipe import PruneSettings
@@ -183,6 +184,52 @@ def test_a_network_that_may_not_be_pruned_is_explained(network: nn.Module) -> No
 
     with pytest.raises(SettingError, match="no layer of 'blob' can be pruned"):
         prunable_groups(Frozen(), network, Frozen().example_inputs(Frozen().data_model()))
+
+
+class Grouped(nn.Module):
+    """A plain convolution that a grouped layer reads, and another that none does."""
+
+    def __init__(self, grouped: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.grouped = grouped
+        self.plain = nn.Conv2d(8, 8, 3, padding=1)
+        self.head = nn.Conv2d(8, 1, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.head(self.plain(self.grouped(self.first(image))))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("grouped", "prunable"),
+    [
+        (nn.Conv2d(8, 8, 3, padding=1, groups=2), {"plain"}),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=8), {"plain", "first"}),
+        (nn.GroupNorm(4, 8), {"plain"}),
+    ],
+    ids=["grouped", "depthwise", "norm"],
+)
+def test_what_feeds_a_grouped_layer_is_not_offered(
+    skill: CompressibleSkill, grouped: nn.Module, prunable: set[str]
+) -> None:
+    network = Grouped(grouped)
+    inputs = skill.example_inputs(skill.data_model())
+
+    groups = prunable_groups(skill, network, inputs)
+
+    assert {layer for group in groups for layer in group.layers} - {"grouped"} == prunable
+    for group in groups:
+        without(network, inputs, {group.name: [0, 3, 4]})(*inputs.values())
+
+
+@pytest.mark.parametrize("filters", [3, 7, 48, 100])
+def test_ranking_takes_as_many_filters_as_its_level_says(filters: int) -> None:
+    group = Group((Member("layer", [], []),), filters)
+    rates = ranked([group], {"layer": torch.rand(filters)})
+
+    for count in range(filters + 1):
+        assert rates(count / filters)["layer"] == count / filters
 
 
 def test_macs_are_those_of_the_layers(skill: CompressibleSkill, network: nn.Module) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
@@ -22,11 +23,12 @@ from edge_compression.protocol import Interface
 from edge_compression.quantisation import Flavour, quantise
 from edge_compression.tensor_errors import marked, tensor_errors
 from edge_runtime.bundle import TensorSpec
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -146,6 +148,31 @@ def test_the_processors_weights_are_signed_per_channel_and_activations_unsigned(
     assert sigmoid.output[0] == parts.graph.output[0].name == "maps"
 
 
+def test_arms_graph_is_the_processors_with_signed_numbers_and_fused(
+    calibration: Calibration, tmp_path: Path
+) -> None:
+    quantised = quantise(calibration, "arm")
+    parts = Parts(quantised)
+
+    pairs = parts.of("QuantizeLinear", "DequantizeLinear")
+    types = {parts.constants[node.input[2]].data_type for node in pairs}
+    assert types == {TensorProto.INT8, TensorProto.INT32}
+    assert {parts.constants[node.input[1]].data_type for node in pairs} == {TensorProto.FLOAT}
+    bias = parts.writers[parts.nodes["/inner/Conv"].input[2]]
+    assert parts.constants[bias.input[0]].data_type == TensorProto.INT32
+    assert [node.name for node in parts.of("Relu")] == ["/Relu"]  # of the one in float
+    assert _difference(quantised, quantise(calibration, "cpu")) < 2e-3
+    # What TensorRT's flavour is not: one operator of ONNX Runtime's for all of a convolution.
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns that what is saved suits this machine alone
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    for flavour, fused in (("arm", True), ("trt", False)):
+        graph = quantise(calibration, flavour)
+        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        made = Parts((tmp_path / "optimised.onnx").read_bytes())
+        assert bool(made.of("QLinearConv")) == fused, flavour
+
+
 def test_tensorrts_graph_is_symmetric_and_half_precision_inside(calibration: Calibration) -> None:
     quantised = quantise(calibration, "trt")
     parts = Parts(quantised)
@@ -180,12 +207,13 @@ def test_tensorrts_graph_keeps_tensorrts_rules(calibration: Calibration) -> None
     assert rules.violations(quantise(calibration, "cpu")) != []
 
 
-def test_both_flavours_come_from_one_calibration(calibration: Calibration) -> None:
-    processor, tensorrt = (Parts(quantise(calibration, flavour)) for flavour in get_args(Flavour))
+def test_all_flavours_come_from_one_calibration(calibration: Calibration) -> None:
+    x86, arm, tensorrt = (Parts(quantise(calibration, flavour)) for flavour in get_args(Flavour))
 
     for tensor in (POOLED, INNER):  # which are never negative: one flavour has all of its grid
         assert calibration.ranges[tensor][0] == 0
-        ratio = tensorrt.scale(tensor) / processor.scale(tensor)
+        assert arm.scale(tensor) == x86.scale(tensor)
+        ratio = tensorrt.scale(tensor) / x86.scale(tensor)
         assert ratio == pytest.approx(255 / 127, rel=1e-3)
 
 
@@ -261,7 +289,7 @@ def test_protection_that_cannot_help_says_so(
 ) -> None:
     errors = tensor_errors(calibration, "cpu", _images(1))
 
-    with pytest.raises(SettingError, match=r"all tensors in float .* 1\.0000, less than 1\.5000"):
+    with pytest.raises(EngineError, match=r"all tensors in float .* 1\.0000, less than 1\.5000"):
         protect(calibration, "cpu", errors, closeness, 1.5)
     # In float the graph is the original: the highest floor that can be met.
     graph, kept = protect(calibration, "cpu", errors, closeness, 1 - 1e-6, keep_float=[POOLED])
@@ -293,7 +321,7 @@ def test_what_half_precision_cannot_hold_stays_in_single() -> None:
         )
         return float(np.abs(found[0] - expected[0]).max())
 
-    assert not difference(to_fp16(loud.graph)) < 0.01
+    assert not difference(to_fp16(loud.graph, {})) < 0.01
     assert difference(to_fp16(loud.graph, loud.extremes)) < 0.001
     quantised = quantise(loud, "trt")
     assert difference(quantised) < 0.01
@@ -302,6 +330,14 @@ def test_what_half_precision_cannot_hold_stays_in_single() -> None:
         for node in Parts(quantised).of("DequantizeLinear")
         for reader in Parts(quantised).readers[node.output[0]]
     }
+
+
+def test_a_graph_that_has_no_half_precision_is_refused() -> None:
+    model = onnx.load_from_string(_exported(Residual))
+    model.graph.node[0].op_type = "Nonsense"
+
+    with pytest.raises(EngineError, match="cannot be brought to half precision"):
+        to_fp16(model.SerializeToString(), {})
 
 
 def test_values_that_are_not_finite_are_refused(graph: bytes) -> None:

@@ -33,6 +33,11 @@ RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"prune": {"stages": 2}}, ["nothing is to be pruned", "give macs or parameters"]),
     ({"prune": {"macs": 0.5, "allocation": "fair"}}, ["prune.allocation = 'fair'", "'uniform'"]),
     ({"finetune": {**FEW, "patience": 3}}, ["patience counts evaluations", "give judge_every"]),
+    ({"finetune": {**FEW, "between": 1}}, ["is refused", "finetune.between", "give prune.stages"]),
+    (
+        {"finetune": {**FEW, "between": 1}, "prune": {"macs": 0.5}},
+        ["finetune.between counts the steps between stages"],
+    ),
     ({"finetune": {**FEW, "distil": 1.5}}, ["finetune.distil = 1.5", "less than or equal to 1"]),
     ({"quantise": {"method": "median"}}, ["'median'", "'entropy'"]),
     ({"quantise": {"calibration_images": 64}}, ["calibration_images = 64", "has 16", "lower"]),
@@ -190,6 +195,20 @@ def test_a_network_of_single_filters_is_explained(
 
     assert "prune asks for too much: with 1 filter(s) left in every prunable layer" in line
     assert "loses 0.000 of the parameters" in line
+
+
+def test_too_much_for_the_last_stage_is_refused_before_the_first(
+    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prune = {"macs": 0.999, "stages": 3}
+    recipe = write_recipe(output, prune=prune, checkpoint="training/trained.pt")
+
+    assert "prune asks for too much" in _refused(output, recipe, capsys)
+    assert not (output / "stages").exists()
+
+    assert main(["sensitivity", str(recipe), "--output", str(output / "survey")]) == 1
+    assert "prune asks for too much" in capsys.readouterr().err.splitlines()[-1]
+    assert not (output / "survey" / "trials.json").exists()
 
 
 @pytest.mark.parametrize("kibibytes", [1, 8, 40])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from edge_compression.results import (
     TensorError,
     Trial,
     Variant,
+    rows,
 )
 from edge_compression.sensitivity_report import render_sensitivity
 from edge_runtime.bundle import Source
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _NASTY = '<script>alert("&")</script> $a^$'
 _SOURCE = Source(
     checkpoint_sha256="c" * 64,
-    recipe={"prune": {"macs": 0.5}, "max_drop": 0.02},
+    recipe={"prune": {"macs": 0.5}, "max_drop": "2e-2"},
     recipe_sha256="r" * 64,
     calibration="none",
 )
@@ -69,6 +71,7 @@ def _report(**changes: Any) -> CompressionReport:  # noqa: ANN401 - any field's
         "bundle_digest": "d" * 64,
         "tools": {},
         "host": {},
+        "max_drop": 0.02,
     }
     return CompressionReport(**{**fields, **changes})
 
@@ -148,8 +151,38 @@ def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> N
 
 
 def test_a_variant_that_was_forced_into_the_bundle_is_marked(tmp_path: Path) -> None:
-    report = _report(variants=[_FIRST, _variant("fine", 20, 0.98), _variant("forced", 10, 0.9)])
+    variants = [_FIRST, _variant("fine", 20, 0.98), _variant("silent", 10, nan)]
+    report = _report(variants=variants, forced=["silent"])
     assert [row[-1] for row in _table_rows(_page(report, tmp_path))[:3]] == ["no", "yes", "forced"]
+
+
+def test_reports_without_the_newer_fields_can_be_read() -> None:
+    content = json.loads(_report().model_dump_json())
+    newer = ("max_drop", "forced", "macs_lost_to_input", "macs_lost_to_pruning")
+    older = {key: value for key, value in content.items() if key not in newer}
+    assert CompressionReport.model_validate(older) == _report(max_drop=None)
+
+
+def test_what_is_not_timed_has_no_time_and_is_not_the_fastest(tmp_path: Path) -> None:
+    untimed = _variant("trt", 10, 0.99, "trt.onnx").model_copy(update={"latency_ms": {}})
+    report = _report(variants=[_FIRST, _variant("pruned", 100, 0.985), untimed])
+
+    page = _page(report, tmp_path)
+
+    assert fronts(report)["time"] == ["pruned", "original fp32"]
+    assert fronts(report)["MACs"] == ["trt"]
+    assert {row[0]: row[6] for row in _table_rows(page)[:3]}["trt"] == "-"
+    assert "figures above are of pruned" in page
+    _, timed, row = rows(report.variants, "share")
+    assert "speed" in timed
+    assert "speed" not in row
+
+
+def test_what_the_smaller_input_took_is_told_from_pruning(tmp_path: Path) -> None:
+    line = r"Of the MACs the smaller input takes 60\.0.%, pruning 85\.0.% of the rest\."
+    report = _report(macs_lost_to_input=0.6, macs_lost_to_pruning=0.85)
+    assert re.search(line, _page(report, tmp_path))
+    assert "smaller input" not in _page(_report(), tmp_path)
 
 
 def test_a_variant_may_be_best_in_one_cost_and_beaten_in_another() -> None:

@@ -42,7 +42,7 @@ def _assert_same(output: Path, undisturbed: Path) -> None:
     ours, theirs = (read_checkpoint(folder / "pruned.pt") for folder in (output, undisturbed))
     assert ours["network"] == theirs["network"]
     assert all(torch.equal(ours["state"][key], value) for key, value in theirs["state"].items())
-    for file in ("fp32.onnx", "fp16.onnx", "cpu.onnx", "trt.onnx"):
+    for file in ("fp32.onnx", "fp16.onnx", "cpu.onnx", "arm.onnx", "trt.onnx"):
         first, again = (folder / "bundle" / file for folder in (undisturbed, output))
         assert first.read_bytes() == again.read_bytes(), file
     assert _found(output) == _found(undisturbed)
@@ -88,7 +88,7 @@ def test_run_again_trains_nothing_again_and_gives_the_same(
 @pytest.mark.parametrize(
     ("section", "change"),
     [
-        ("prune", {"parameters": 0.5, "allocation": "uniform"}),
+        ("prune", {"parameters": 0.5, "allocation": "uniform", "stages": 2}),
         ("finetune", {"steps": 2, "batch_size": 4, "learning_rate": 0.001}),
     ],
 )
@@ -106,3 +106,16 @@ def test_another_recipe_does_not_go_on_from_these_stages(
     line = capsys.readouterr().err.splitlines()[-1]
     assert "stages/1/tune_state.pt' belongs to a training with other" in line
     assert "--restart" in line
+
+
+def test_another_calibration_does_not_go_on_from_its_training(
+    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    aware = {"steps": 20, "batch_size": 16, "learning_rate": 0.001}
+    quantise = {"calibration_images": 4, "method": "best", "max_drop": 0.02, "aware": aware}
+    recipe = write_recipe(output.parent, quantise=quantise)
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 1
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "aware_state.pt' belongs to a training with other calibration" in line

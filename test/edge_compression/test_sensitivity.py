@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_recipe: Write) -> Pat
     train(skill, network, skill.data_model(), settings, folder / "state.pt")
     save_checkpoint(folder / "wide.pt", skill, network)
     prune = {"macs": TARGET, "trial_rates": [0.5, 0.8]}
-    write_recipe(folder, checkpoint="wide.pt", prune=prune, train=None)
+    write_recipe(folder, checkpoint="wide.pt", prune=prune, train=None, finetune=None)
     return folder
 
 
@@ -166,7 +166,8 @@ def test_notes_of_another_network_are_not_read(
     checkpoint = str(folder / "wide.pt")
     # Half the noise: another validation split, and so other answers.
     prune = {"macs": TARGET, "trial_rates": [0.5]}
-    recipe = write_recipe(tmp_path, checkpoint=checkpoint, prune=prune, data={"noise": 0.1})
+    changes = {"prune": prune, "finetune": None, "data": {"noise": 0.1}}
+    recipe = write_recipe(tmp_path, checkpoint=checkpoint, **changes)
 
     assert main(["sensitivity", str(recipe), "--output", str(tmp_path / "out")]) == 0
 
@@ -183,7 +184,7 @@ def test_a_group_whose_loss_leaves_no_value_matters_most(
     torch.save({**checkpoint, "skill": "precise_blob"}, tmp_path / "precise.pt")
     prune = {"macs": 0.3, "trial_rates": [0.9]}
     changes = {"skill": "precise_blob", "checkpoint": "precise.pt", "prune": prune}
-    recipe = write_recipe(tmp_path, **changes)
+    recipe = write_recipe(tmp_path, finetune=None, **changes)
 
     assert main(["sensitivity", str(recipe), "--output", str(tmp_path / "out")]) == 0
 
@@ -194,6 +195,39 @@ def test_a_group_whose_loss_leaves_no_value_matters_most(
     assert loud
     assert min(g.sensitivity["l1"] for g in silent) > max(g.sensitivity["l1"] for g in loud)
     assert sum(g.sensitivity["l1"] for g in groups) == pytest.approx(1)
+
+
+def test_a_trial_without_a_value_is_the_worst_also_of_negative_headlines(
+    surveyed: Path, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(surveyed, tmp_path / "out")
+    path = tmp_path / "out" / "trials.json"
+    notes = json.loads(path.read_text())
+    for key in notes["answers"]:
+        name = key.partition(" ")[2].partition(" ")[0]
+        notes["answers"][key] = {"up": math.nan, "between": -0.05}.get(name, -0.02)
+    path.write_text(json.dumps(notes))
+
+    words = ["sensitivity", str(folder / "recipe.yaml"), "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+
+    shares = {g.group: g.sensitivity["l1"] for g in _read(tmp_path / "out").sensitivity.groups}
+    assert shares["up"] == max(shares.values())
+    assert shares["between"] > shares["second"] == 0
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_smaller_input_counts_towards_the_target(
+    folder: Path, tmp_path: Path, write_recipe: Write
+) -> None:
+    changes = {"prune": {"macs": 0.7, "trial_rates": [0.5]}, "finetune": None}
+    # A quarter of the pixels: three quarters of the MACs are gone already.
+    recipe = write_recipe(tmp_path, checkpoint=str(folder / "wide.pt"), data={"side": 8}, **changes)
+
+    assert main(["sensitivity", str(recipe), "--output", str(tmp_path / "out")]) == 0
+
+    allocations = _read(tmp_path / "out").allocations
+    assert {rate for rates in allocations.values() for rate in rates.values()} == {0.0}
 
 
 class Cluster(NamedTuple):
@@ -242,11 +276,16 @@ def test_training_data_is_rendered_by_the_cluster(cluster: Cluster, tmp_path: Pa
     images = []
 
     def stream() -> Iterator[Batch]:
-        images.append(image_set(ImageSource(DESK_ARM, 32, 0), 2, tmp_path))
+        images.append(image_set(ImageSource(DESK_ARM, 32, 0), 2, cache))
         yield {"image": torch.zeros(1)}
 
+    # A cache that only this process finds, as that of another machine: what is there by its number
+    # in another process is something else.
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    cache = Path(f"/proc/self/fd/{descriptor}")
     with workers.workers(cluster.address), Prefetcher(stream(), 1) as batches:
         assert len(list(batches)) == 1
+    os.close(descriptor)
 
     assert any("_render_shard" in task for task in cluster.done), cluster.done
     assert len(images[0]) == 2

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from edge_runtime.bundle import load_bundle
 from edge_runtime.latency import Stopwatch
 from pose_fcn.estimator import PoseEstimator, PoseSettings
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = PoseSettings(
     long_side=256, seed_threshold=0.5, grow_threshold=0.2, links=((0, 1),), reference_link=(0, 1)
 )
@@ -76,3 +84,26 @@ def test_every_stage_is_timed() -> None:
         np.zeros((64, 64, 3), np.uint8), stopwatch
     )
     assert list(stopwatch.stages) == ["preprocess", "engine", "clustering"]
+
+
+def test_the_benchmark_judges_every_engine_of_a_bundle(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "models" / "pose" / "bundle", tmp_path / "bundle")
+    manifest = load_bundle(tmp_path / "bundle").manifest
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "0.png"), np.zeros((96, 128, 3), np.uint8))
+    points = [
+        {"name": name, "projected_location": [60, 40], "in_image": True} for name in manifest.names
+    ]
+    labels = {"K": np.eye(3).tolist(), "frames": [{"image": "0.png", "keypoints": points}]}
+    (photos / "keypoints.json").write_text(json.dumps(labels))
+
+    script = REPOSITORY / "benchmarks" / "panda.py"
+    words = [sys.executable, script, tmp_path / "bundle", "--photos", photos]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "panda.json").read_text())["photos"]
+    assert list(figures) == list(manifest.engines)
+    assert {"fp16.onnx", "trt.onnx"} <= manifest.engines.keys()
+    assert (tmp_path / "panda.jpg").is_file()

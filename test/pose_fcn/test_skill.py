@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from edge_compression.recipe import load_recipe
 from edge_worlds.arm.model import DESK_ARM
 from pose_fcn.skill import PoseData, PoseSkill
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(("size", "height"), [(256, 192), (128, 96), (160, 128), (320, 256)])
@@ -38,6 +42,23 @@ def test_an_arm_that_is_edited_in_place_is_other_data(tmp_path: Path, suffix: st
     assert PoseSkill().data_digest(data) != before
 
 
+def test_the_recipe_in_the_readme_is_valid(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    (recipe,) = (block for block in blocks if block.startswith("skill:"))
+    (tmp_path / "recipe.yaml").write_text(recipe)
+
+    loaded = load_recipe(tmp_path / "recipe.yaml")
+
+    assert isinstance(loaded.data(PoseData), PoseData)
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((REPOSITORY / "config" / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_the_recipes_that_ship_are_valid(recipe: Path) -> None:
+    assert isinstance(load_recipe(recipe).data(PoseData), PoseData)
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoseData]:
     with pytest.MonkeyPatch.context() as patch:
@@ -48,7 +69,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PoseData]:
             validation=4,
             size=128,
             input_size=64,
-            windows=(128,),
             augment=False,
         )
 
@@ -97,10 +117,27 @@ def test_the_unpruned_network_is_measured_on_whole_pictures(small: PoseData) -> 
 
 
 @pytest.mark.parametrize(
+    ("change", "sides"),
+    [
+        ({}, (128, 192, 256)),
+        ({"input_size": 160}, (256,)),
+        ({"input_size": 128}, (128, 192, 256)),
+        ({"size": 160, "input_size": 96}, (160,)),
+        ({"windows": (64, 96)}, (64, 96)),
+    ],
+)
+def test_windows_that_are_left_out_fit_the_network(
+    change: dict[str, Any], sides: tuple[int, ...]
+) -> None:
+    assert PoseData(images=1, held_out=1, **change).sides == sides
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"input_size": 160, "windows": (128,)}, "windows: 128 pixels are 80 for the network"),
         ({"input_size": 320}, "input_size 320 is more than size 256"),
+        ({"windows": (128,), "augment": False}, "windows: without augment whole images are seen"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], words: str) -> None:

@@ -1,0 +1,51 @@
+"""How much may be left of a network, stage by stage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_compression import allocation, measure
+from edge_compression.dependency import prunable_groups
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from torch import nn
+
+    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.recipe import PruneSettings
+
+
+def budgets(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, settings: PruneSettings
+) -> list[dict[str, int]]:
+    """Return for each stage the most that it may leave of "macs" and "parameters".
+
+    The recipe's shares are of the network as it came, with what it saw then: a smaller input has
+    taken its part of them already. Each stage takes the same share of what the one before left.
+
+    Raises:
+        SettingError: nothing can be pruned, or the last stage cannot meet its budget.
+    """
+    inputs = skill.example_inputs(data)
+    full = measure.sizes(network, skill.example_inputs(skill.uncompressed(data)))
+    start = measure.sizes(network, inputs)
+    stages = [
+        {
+            name: _budget(start[name], full[name] * (1 - share), number / settings.stages)
+            for name, share in settings.targets.items()
+        }
+        for number in range(1, settings.stages + 1)
+    ]
+    allocation.require_within_reach(
+        network,
+        inputs,
+        prunable_groups(skill, network, inputs),
+        keep=stages[-1],
+        full=full,
+        multiple_of=settings.multiple_of,
+    )
+    return stages
+
+
+def _budget(start: float, end: float, progress: float) -> int:
+    return int(start * min(1.0, end / start) ** progress)
