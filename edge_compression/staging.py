@@ -28,10 +28,8 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     """Return the network that the recipe asks for, and how it came about.
 
     With n stages, each one takes the same share of what the one before left; without `prune` there
-    is one stage, of tuning alone. What a run that was cut off has done already is taken from the
-    folders `stages/1`, `stages/2` ... of its output.
-
-    Without either there is none.
+    is one stage, of tuning alone, and without `finetune`, too, there is none. What a run that was
+    cut off has done already is taken from the folders `stages/1`, `stages/2` ... of its output.
 
     Raises:
         SettingError: the recipe cannot be met, or the folders belong to another run.

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_compression import measure
-from edge_compression.allocation import ranked
+from edge_compression import allocation, measure
 from edge_compression.dependency import Group, Member, prunable_groups, without
 from edge_compression.job import compressible_skill
 from edge_compression.pruning import Pruned, describe_layers, prune
@@ -93,6 +92,23 @@ def test_budgets_are_met_and_the_network_can_be_built_again(
         assert any(lost[name] < wanted + 0.07 for name, wanted in targets.items())
         again = skill.build_network(skill.network_config(pruned))
         again.load_state_dict(pruned.state_dict())
+
+
+def test_nothing_goes_that_the_budget_has_room_for(
+    skill: CompressibleSkill, network: nn.Module
+) -> None:
+    inputs = skill.example_inputs(skill.data_model())
+    groups = prunable_groups(skill, network, inputs)
+    full = measure.sizes(network, inputs)
+    for share in (0.2, 0.45, 0.7):
+        keep = {"macs": int(full["macs"] * (1 - share))}
+        plan = allocation.solve(
+            network, inputs, groups, [allocation.uniform(groups)], keep=keep, multiple_of=1
+        )
+        for name in (name for name, count in plan.items() if count):
+            richer = {**plan, name: plan[name] - 1}
+            goes = {group: range(count) for group, count in richer.items()}
+            assert measure.macs(without(network, inputs, goes), inputs) > keep["macs"]
 
 
 def test_uniform_pruning_takes_the_same_of_every_group(cut: Cut) -> None:
@@ -226,7 +242,7 @@ def test_what_feeds_a_grouped_layer_is_not_offered(
 @pytest.mark.parametrize("filters", [3, 7, 48, 100])
 def test_ranking_takes_as_many_filters_as_its_level_says(filters: int) -> None:
     group = Group((Member("layer", [], []),), filters)
-    rates = ranked([group], {"layer": torch.rand(filters)})
+    rates = allocation.ranked([group], {"layer": torch.rand(filters)})
 
     for count in range(filters + 1):
         assert rates(count / filters)["layer"] == count / filters
