@@ -23,18 +23,24 @@ _LISTED = 6
 
 
 def save_checkpoint(
-    path: Path, skill: CompressibleSkill, network: nn.Module, **more: object
+    path: Path,
+    skill: CompressibleSkill,
+    network: nn.Module,
+    *,
+    state: Mapping[str, Any] | None = None,
+    **more: object,
 ) -> None:
     """Write `{"skill", "network": its description, "state": its weights}`, whole or not at all.
 
-    `more` are further entries, tensors and plain values, which loading a network passes over.
+    `state` are other weights than the network's own; `more` are further entries, tensors and plain
+    values, which loading a network passes over.
     """
     buffer = io.BytesIO()
     checkpoint = {
         **more,
         "skill": skill.name,
         "network": skill.network_config(network),
-        "state": network.state_dict(),
+        "state": network.state_dict() if state is None else state,
     }
     torch.save(checkpoint, buffer)
     write_whole(path, buffer.getvalue())

@@ -40,6 +40,11 @@ class TrainSettings(_Section):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="bf16: forward pass under autocast, weights stay float32"
     )
+    normalise: bool = Field(
+        default=False,
+        description="batch normalisation behind the convolutions while they train, which bears a "
+        "higher learning_rate; it ends up in their weights and costs the network nothing",
+    )
     judge_every: int | None = Field(
         default=None,
         gt=0,

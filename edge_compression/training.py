@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from edge_compression.judging import headline_of
+from edge_compression.normalising import Trainee
 from edge_compression.prefetching import Prefetcher
 from edge_compression.training_state import TrainingLog, resume, training_identity
 from edge_runtime.errors import SettingError
@@ -71,10 +72,12 @@ def train(
         skill, network, data, settings, teacher, conditions=conditions or {}
     )
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    spared = [part for module in skill.unprunable(network) for part in module.modules()]
+    trainee = Trainee(network, normalise=settings.normalise, spared=spared)
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        trainee.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    state = resume(state_file, identity, network, optimiser)
+    state = resume(state_file, identity, trainee, optimiser)
     log = state.log
     began = saved = time.monotonic()
     earlier = log.seconds
@@ -82,7 +85,11 @@ def train(
     since_point: list[float] = []
     left = 0 if state.ended else settings.steps - state.step
     stream = skill.batches(data, "train", settings.batch_size, settings.seed, state.step)
-    with Prefetcher(stream, left) as batches, _progress(settings.steps, state.step) as bar:
+    with (
+        trainee.assembled(),
+        Prefetcher(stream, left) as batches,
+        _progress(settings.steps, state.step) as bar,
+    ):
         for batch in batches:
             state.step += 1
             step = state.step
@@ -91,7 +98,7 @@ def train(
             if teacher is not None and share:
                 with torch.no_grad(), _autocast(settings):
                     lesson = skill.soften(teacher, batch, share)
-            since_point.append(_step(skill, network, optimiser, lesson, settings, rate=rate))
+            since_point.append(_step(skill, trainee, optimiser, lesson, settings, rate=rate))
             if not math.isfinite(since_point[-1]):
                 message = (
                     f"the loss is {since_point[-1]} at step {step}: lower learning_rate "
@@ -102,7 +109,7 @@ def train(
             if settings.judge_every and (
                 step % settings.judge_every == 0 or step == settings.steps
             ):
-                state.judged(headline_of(skill, network, data), network, settings.patience)
+                state.judged(headline_of(skill, network, data), trainee, settings.patience)
             last = state.ended or step == settings.steps
             # A save falls on a point of the curve only, so that no loss is lost between the two.
             if step % interval == 0 or last:
@@ -112,12 +119,11 @@ def train(
                 now = time.monotonic()
                 log.seconds = earlier + now - began
                 if now - saved >= save_every or last:
-                    state.save(state_file, identity, skill, network, optimiser)
+                    state.save(state_file, identity, skill, trainee, optimiser)
                     saved = now
             if state.ended:
                 break
-    if state.best is not None:
-        network.load_state_dict(state.best)
+    network.load_state_dict(state.best or trainee.weights())
     network.eval()
     return log
 
@@ -142,7 +148,7 @@ def _keep_freed_memory() -> None:
 
 def _step(
     skill: CompressibleSkill,
-    network: nn.Module,
+    trainee: Trainee,
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     settings: TrainSettings,
@@ -153,9 +159,9 @@ def _step(
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
     with _autocast(settings):
-        loss = skill.loss(network, batch)
+        loss = skill.loss(trainee.network, batch)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+    torch.nn.utils.clip_grad_norm_(trainee.parameters(), settings.clip_norm)
     optimiser.step()
     return loss.item()
 

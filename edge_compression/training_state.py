@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import nn
 
+    from edge_compression.normalising import Trainee
     from edge_compression.protocol import CompressibleSkill
     from edge_compression.recipe import TrainSettings
 
@@ -54,13 +55,13 @@ class TrainingState:
     best: dict[str, torch.Tensor] | None = None
     log: TrainingLog = field(default_factory=TrainingLog)
 
-    def judged(self, headline: float, network: nn.Module, patience: int | None) -> None:
+    def judged(self, headline: float, trainee: Trainee, patience: int | None) -> None:
         """Note a judgement, keep the weights if they are the best so far, lose patience if not."""
         # A metric without a value, such as the precision of a network that finds nothing, is worst.
         earlier = [-math.inf if math.isnan(value) else value for _, value in self.log.judgements]
         self.log.judgements.append((self.step, headline))
         if not earlier or headline > max(earlier):
-            self.best = {name: value.clone() for name, value in network.state_dict().items()}
+            self.best = {name: value.clone() for name, value in trainee.weights().items()}
         elif patience is not None:
             best = earlier.index(max(earlier))
             self.ended = len(earlier) - best >= patience
@@ -70,14 +71,16 @@ class TrainingState:
         path: Path,
         identity: str,
         skill: CompressibleSkill,
-        network: nn.Module,
+        trainee: Trainee,
         optimiser: torch.optim.Optimizer,
     ) -> None:
         """Write it whole; the file is also a checkpoint with the weights so far."""
         save_checkpoint(
             path,
             skill,
-            network,
+            trainee.network,
+            state=trainee.weights(),
+            trainee=trainee.state_dict(),
             optimiser=optimiser.state_dict(),
             identity=identity,
             step=self.step,
@@ -90,9 +93,9 @@ class TrainingState:
 
 
 def resume(
-    path: Path, identity: str, network: nn.Module, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, trainee: Trainee, optimiser: torch.optim.Optimizer
 ) -> TrainingState:
-    """Give network and optimiser the state of the file; where there is none, begin.
+    """Give trainee and optimiser the state of the file; where there is none, begin.
 
     Raises:
         SettingError: the file is no such state, or that of another training.
@@ -113,7 +116,7 @@ def resume(
             "give another --output, or start over with --restart"
         )
         raise SettingError(message)
-    network.load_state_dict(saved["state"])
+    trainee.load_state_dict(saved["trainee"])
     optimiser.load_state_dict(saved["optimiser"])
     log = TrainingLog(
         curve=[(int(step), float(loss)) for step, loss in saved["curve"]],

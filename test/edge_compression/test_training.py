@@ -88,21 +88,26 @@ def test_without_judgements_the_last_weights_stay(
     assert headline_of(skill, network, skill.data_model()) < 0.9
 
 
+@pytest.mark.parametrize("normalise", [False, True])
 def test_best_weights_and_patience_outlive_interruptions(
-    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+    skill: CompressibleSkill,
+    fresh: nn.Module,
+    tmp_path: Path,
+    normalise: bool,  # noqa: FBT001
 ) -> None:
-    undisturbed, expected = _train(skill, fresh, tmp_path / "undisturbed.pt")
+    changes = {"normalise": normalise}
+    undisturbed, expected = _train(skill, fresh, tmp_path / "undisturbed.pt", **changes)
     end = expected.judgements[-1][0]
 
     state = tmp_path / "state.pt"
     for step in (20, 33, end - 10, end - 2):
         skill.interrupted_at = step  # type: ignore[attr-defined]
         with pytest.raises(InterruptedError):
-            _train(skill, fresh, state)
+            _train(skill, fresh, state, **changes)
     # Where it would have stopped early anyway.
     skill.interrupted_at = end + 1  # type: ignore[attr-defined]
-    network, log = _train(skill, fresh, state)
-    again, same = _train(skill, fresh, state)
+    network, log = _train(skill, fresh, state, **changes)
+    again, same = _train(skill, fresh, state, **changes)
 
     assert (log.curve, log.judgements) == (expected.curve, expected.judgements)
     assert same == log
