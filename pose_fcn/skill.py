@@ -319,15 +319,12 @@ def _images(data: PoseData, split: _ImageSplit) -> ImageSet:
 def _plain_batches(
     images: ImageSet, scale: float, batch_size: int, seed: int, start_step: int
 ) -> Iterator[Batch]:
-    import cv2
-    import torch
-
-    from pose_fcn.training_images import shrunk
+    from pose_fcn.training_images import network_input, shrunk
 
     order = np.random.default_rng(seed).permutation(len(images))
     for start in range(start_step * batch_size, len(order), batch_size):
         pictures = [shrunk(images.bgr(index), scale) for index in order[start : start + batch_size]]
-        yield {"image": torch.from_numpy(cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True))}
+        yield {"image": network_input(pictures)}
 
 
 def _view_batch(
@@ -337,11 +334,11 @@ def _view_batch(
     batch_size: int,
     rng: np.random.Generator,
 ) -> Batch:
-    import cv2
     import torch
 
     from pose_fcn.training_images import (
         draw_window_side,
+        network_input,
         random_view,
         shrunk,
         target_maps,
@@ -361,6 +358,6 @@ def _view_batch(
         seen = ((keypoints + 0.5) * data.scale - 0.5).astype(np.float32)
         maps.append(target_maps(seen, links, round(side * data.scale)))
     return {
-        "image": torch.from_numpy(cv2.dnn.blobFromImages(views, 1 / 255, swapRB=True)),
+        "image": network_input(views),
         "maps": torch.from_numpy(np.stack(maps)),
     }

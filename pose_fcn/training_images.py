@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import torch
 
 from pose_fcn.network import MAPS
 
@@ -87,6 +88,17 @@ def vary_colours(rng: np.random.Generator, view: NDArray[Any]) -> NDArray[Any]:
         cv2.randn(noise, 0, rng.uniform(2, 10))  # type: ignore[call-overload]
         out = cv2.add(out, noise, dtype=cv2.CV_8U)
     return out
+
+
+def network_input(views: Sequence[NDArray[Any]]) -> torch.Tensor:
+    """Pictures of one size, (height, width, 3) uint8 BGR, as the network's input.
+
+    Returns:
+        (pictures, 3, height, width) float32 RGB in 0..1, in the channels-last order of the pictures
+        themselves, which training wants and which costs no transposition.
+    """
+    bgr = torch.from_numpy(np.stack(views))
+    return bgr.flip(3).permute(0, 3, 1, 2).float().mul_(1 / 255)
 
 
 def target_maps(
