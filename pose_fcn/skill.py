@@ -36,6 +36,7 @@ _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added t
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.05, "grow_threshold": 0.05}
 _POSITIVE_WEIGHT = 4.0
+_LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the picture
 _WINDOWS = (128, 192, 256)
 
 _ImageSplit = Literal["train", "held_out", "validation"]
@@ -200,18 +201,26 @@ class PoseSkill:
         return _source(data, "train").digest()
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Cross-entropy of every pixel with its target, over the number of keypoint pixels.
+        """Cross-entropy of every pixel, and of the place of every keypoint.
 
-        Pixels near a keypoint weigh more, as nearly all others are background.
+        The first is over the number of keypoint pixels; pixels near a keypoint weigh more, as
+        nearly all others are background. The second takes a keypoint's map as one distribution over
+        its pixels: what counts there is that no other place looks more like the keypoint.
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
+        from pose_fcn.network import KEYPOINT_MAPS
+
         target = batch["maps"]
+        logits = _fcn(network).logits(batch["image"]).float()
         weight = 1 + _POSITIVE_WEIGHT * target
-        total = binary_cross_entropy_with_logits(
-            _fcn(network).logits(batch["image"]).float(), target, weight, reduction="sum"
-        )
-        return total / target.sum().clamp(min=1.0)
+        pixels = binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
+        bells = target[:, :KEYPOINT_MAPS].flatten(2)
+        mass = bells.sum(2)
+        present = mass > _LEAST_MASS
+        places = -(bells * logits[:, :KEYPOINT_MAPS].flatten(2).log_softmax(2)).sum(2)
+        place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
+        return pixels / target.sum().clamp(min=1.0) + place
 
     def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
         """Mix the teacher's maps into the target maps."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from edge_compression.recipe import load_recipe
@@ -143,3 +144,42 @@ def test_windows_that_are_left_out_fit_the_network(
 def test_sizes_that_do_not_fit_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         PoseData(images=1, held_out=1, **change)
+
+
+class _Fixed(torch.nn.Module):
+    """Answers the same logits to every image."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self._logits = logits
+
+    def logits(self, _image: torch.Tensor) -> torch.Tensor:
+        return self._logits
+
+
+def _loss(logits: torch.Tensor, maps: torch.Tensor) -> float:
+    batch = {"image": torch.zeros(len(maps), 3, 32, 32), "maps": maps}
+    return PoseSkill().loss(_Fixed(logits), batch).item()
+
+
+def test_a_keypoint_seen_at_two_places_costs_more_than_the_same_false_pixels_on_the_skeleton() -> (
+    None
+):
+    maps = torch.zeros(1, 9, 16, 16)
+    maps[:, :, 4, 4:6] = 1
+    right = 12 * maps - 6
+    twice, elsewhere = right.clone(), right.clone()
+    twice[:, 0, 11, 4:6] = 6
+    elsewhere[:, 8, 11, 4:6] = 6
+
+    assert _loss(right, maps) < _loss(elsewhere, maps) < _loss(twice, maps) - 0.05
+
+
+def test_an_absent_keypoint_has_no_place() -> None:
+    maps = torch.zeros(2, 9, 16, 16)
+    maps[0, :, 4, 4:6] = 1
+    flat, peaked = torch.full_like(maps, -6), torch.full_like(maps, -6)
+    peaked[1, 0, 4, 4] = -5.9
+
+    assert _loss(flat, torch.zeros_like(maps)) < 50
+    assert abs(_loss(peaked, maps) - _loss(flat, maps)) < 1e-3
