@@ -36,6 +36,7 @@ _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added t
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.05, "grow_threshold": 0.05}
 _POSITIVE_WEIGHT = 4.0
+_PLACE_WEIGHT = 3.0
 _LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the picture
 _WINDOWS = (128, 192, 256)
 
@@ -220,7 +221,7 @@ class PoseSkill:
         present = mass > _LEAST_MASS
         places = -(bells * logits[:, :KEYPOINT_MAPS].flatten(2).log_softmax(2)).sum(2)
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
-        return pixels / target.sum().clamp(min=1.0) + place
+        return pixels / target.sum().clamp(min=1.0) + _PLACE_WEIGHT * place
 
     def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
         """Mix the teacher's maps into the target maps."""
