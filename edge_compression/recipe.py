@@ -72,7 +72,8 @@ class TuneSettings(TrainSettings):
         default=0.0,
         ge=0,
         le=1,
-        description="share of the unpruned network's answers in what the small one is to learn",
+        description="share of a larger network's answers in what the small one is to learn: of "
+        "the unpruned one or that of an earlier stage, whichever validates best",
     )
     between: int | None = Field(
         default=None, gt=0, description="steps after a stage that is not the last; default: steps"

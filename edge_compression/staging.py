@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING
 
 from edge_compression import measure
@@ -28,7 +29,8 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     """Return the network that the recipe asks for, and how it came about.
 
     With n stages, each one takes the same share of what the one before left; without `prune` there
-    is one stage, of tuning alone, and without `finetune`, too, there is none. What a run that was
+    is one stage, of tuning alone, and without `finetune`, too, there is none. Where the recipe
+    distils, the teacher of a stage is the best so far of the original and the stages before. What a run that was
     cut off has done already is taken from the folders `stages/1`, `stages/2` ... of its output.
 
     Raises:
@@ -45,6 +47,9 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
         count = recipe.prune.stages
     else:
         count = 1 if recipe.finetune is not None else 0
+    distils = recipe.finetune is not None and bool(recipe.finetune.distil)
+    teacher = original
+    taught = headline_of(job.skill, original, job.data) if distils else math.nan
     for number in range(1, count + 1):
         folder = job.output / STAGES / str(number)
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,11 +77,13 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
                 job.data,
                 settings,
                 folder / STATE,
-                teacher=original if settings.distil else None,
+                teacher=teacher if distils else None,
                 share=settings.distil,
                 save_every=job.save_every,
             )
             after = headline_of(job.skill, network, job.data)
+            if after > taught:
+                teacher, taught = network, after
         sizes = measure.sizes(network, inputs)
         stages.append(
             Stage(

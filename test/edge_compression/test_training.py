@@ -163,6 +163,36 @@ def test_tuning_follows_the_teacher_by_its_share(
     assert identity["teacher"] == (weights_digest(original) if share else None)
 
 
+@pytest.mark.parametrize("skill", ["blob", "mislabelled_blob"])
+def test_a_later_stage_learns_from_the_best_network_before_it(
+    skill: str, trained: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    torch.manual_seed(0)
+    fresh = compressible_skill("blob").build_network({})
+    good = torch.load(trained / "training" / "trained.pt", weights_only=True)["state"]
+    # The first stage makes a fresh network better, and what has learnt from right labels worse.
+    state = fresh.state_dict() if skill == "blob" else good
+    torch.save({"network": {}, "state": state}, tmp_path / "unpruned.pt")
+    recipe = write_recipe(
+        tmp_path,
+        skill=skill,
+        checkpoint="unpruned.pt",
+        prune={"parameters": 0.4, "allocation": "uniform", "stages": 2},
+        finetune={"steps": 60, "batch_size": 16, "learning_rate": 0.02, "distil": 0.1},
+        quantise=None,
+        fp16=False,
+        max_drop=None,
+    )
+
+    assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
+
+    stages = [tmp_path / "out" / "stages" / str(number) / "tune_state.pt" for number in (1, 2)]
+    taught_by = [json.loads(read_checkpoint(stage)["identity"])["teacher"] for stage in stages]
+    unpruned = weights_digest(load_checkpoint(tmp_path / "unpruned.pt", compressible_skill("blob")))
+    assert taught_by[0] == unpruned
+    assert (taught_by[1] == unpruned) == (skill == "mislabelled_blob")
+
+
 def test_what_the_first_batch_is_made_by_runs_where_the_caller_says() -> None:
     found = []
 
