@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
 
 PICTURES_WITHOUT_ARM = 500
-MIN_SCORES = (0.1, 0.2, 0.3, 0.5)
+MIN_SCORES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def score_table(bundle: Bundle, recipe: Path) -> dict[str, dict[str, float]]:

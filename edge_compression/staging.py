@@ -30,8 +30,9 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
 
     With n stages, each one takes the same share of what the one before left; without `prune` there
     is one stage, of tuning alone, and without `finetune`, too, there is none. Where the recipe
-    distils, the teacher of a stage is the best so far of the original and the stages before. What a run that was
-    cut off has done already is taken from the folders `stages/1`, `stages/2` ... of its output.
+    distils, the teacher of a stage is the best so far of the original and the stages before. What a
+    run that was cut off has done already is taken from the folders `stages/1`, `stages/2` ... of
+    its output.
 
     Raises:
         SettingError: the recipe cannot be met, or the folders belong to another run.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.latency import Stopwatch
@@ -35,16 +35,9 @@ class PoseSettings(BaseModel):
 
     long_side: int = Field(gt=0, multiple_of=STRIDE)
     seed_threshold: float = Field(gt=0, lt=1)
-    grow_threshold: float = Field(gt=0, lt=1)
+    grow_share: float = Field(gt=0, le=1)
     links: tuple[tuple[int, int], ...]
     reference_link: tuple[int, int]
-
-    @model_validator(mode="after")
-    def _thresholds_are_in_order(self) -> PoseSettings:
-        if self.grow_threshold > self.seed_threshold:
-            message = f"grow_threshold {self.grow_threshold} > seed_threshold {self.seed_threshold}"
-            raise ValueError(message)
-        return self
 
 
 class Keypoints(NamedTuple):
@@ -118,7 +111,7 @@ class PoseEstimator:
             clusters = expansion_clustering(
                 maps[: len(self.names)],
                 self.settings.seed_threshold,
-                self.settings.grow_threshold,
+                self.settings.grow_share,
             )
             # Pixel k of a map that has half the size covers the pixels 2k and 2k + 1.
             positions = ((clusters.positions + 0.5) * 2 / scale - 0.5).astype(np.float32)

@@ -28,15 +28,15 @@ class Clusters(NamedTuple):
 
 
 def expansion_clustering(
-    maps: NDArray[np.float32], seed_threshold: float, grow_threshold: float
+    maps: NDArray[np.float32], seed_threshold: float, grow_share: float
 ) -> Clusters:
     """Locate one keypoint in every map.
 
     A cluster grows from its seeds, the pixels of at least `seed_threshold`, over all 8-connected
-    neighbours of at least `grow_threshold`. A map may have several clusters; the one with the
-    largest sum of squared values wins (of equals, the first in reading order), so a broad response
-    beats a lone spike, and a sharp one beats a faint haze. The keypoint is the centre of the
-    winner's pixels, weighted by their values.
+    neighbours of at least `grow_share` of the map's highest value: so a faint response is as narrow
+    as a clear one. A map may have several clusters; the one with the largest sum of squared values
+    wins (of equals, the first in reading order), so a broad response beats a lone spike. The
+    keypoint is the centre of the winner's pixels, weighted by their values.
 
     Non-finite pixels count as 0. A blob cut by the border gives the centre of the part inside.
     An empty map, or one without a seed, gives "not found".
@@ -44,26 +44,28 @@ def expansion_clustering(
     Args:
         maps: (k, height, width), values usually in 0..1.
         seed_threshold: least value of a seed.
-        grow_threshold: least value of any pixel of a cluster, at most `seed_threshold`, above 0.
+        grow_share: of the map's highest value, which every pixel of a cluster has.
 
     Raises:
-        ValueError: `maps` has another number of dimensions, or the thresholds are out of order.
+        ValueError: `maps` has another number of dimensions, or a threshold is out of range.
     """
     if maps.ndim != 3:  # noqa: PLR2004
         message = f"maps have shape {maps.shape}; expected (keypoints, height, width)"
         raise ValueError(message)
-    if not 0 < grow_threshold <= seed_threshold:
-        message = f"thresholds: 0 < grow ({grow_threshold}) <= seed ({seed_threshold}) expected"
+    if not (seed_threshold > 0 and 0 < grow_share <= 1):
+        message = f"expected 0 < seed ({seed_threshold}) and 0 < grow_share ({grow_share}) <= 1"
         raise ValueError(message)
     count, height, width = maps.shape
     values: NDArray[np.float32] = maps.astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         values = np.where(np.isfinite(values), values, np.float32(0))
+    tops = values.reshape(count, -1).max(axis=1, initial=0.0)
+    # Where there is no seed nothing grows.
+    least = np.where(tops >= seed_threshold, grow_share * tops, np.inf).astype(np.float32)
     # All maps in one tall picture, a blank row after each: one labelling serves them all.
     tall = np.zeros((count, height + 1, width), np.uint8)
-    np.greater_equal(values, grow_threshold, out=tall[:, :height].view(bool))
+    np.greater_equal(values, least[:, None, None], out=tall[:, :height].view(bool))
     _, labels = cv2.connectedComponents(tall.reshape(-1, width), connectivity=8)
-    tops = values.reshape(count, -1).max(axis=1, initial=0.0)
     positions = np.full((count, 2), np.nan, np.float32)
     found = np.zeros(count, bool)
 

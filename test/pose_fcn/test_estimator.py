@@ -18,7 +18,7 @@ from pose_fcn.estimator import PoseEstimator, PoseSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = PoseSettings(
-    long_side=256, seed_threshold=0.5, grow_threshold=0.2, links=((0, 1),), reference_link=(0, 1)
+    long_side=256, seed_threshold=0.5, grow_share=0.3, links=((0, 1),), reference_link=(0, 1)
 )
 NAMES = ["red", "green", "blue"]
 
@@ -65,7 +65,7 @@ def test_keypoints_below_the_least_score_are_not_found_but_keep_their_score() ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"grow_threshold": 0.7}, {"long_side": 100}, {"links": [(0, 1, 2)]}, {"gain": 1}]
+    "change", [{"grow_share": 1.1}, {"long_side": 100}, {"links": [(0, 1, 2)]}, {"gain": 1}]
 )
 def test_settings_that_contradict_themselves_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

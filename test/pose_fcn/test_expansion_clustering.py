@@ -7,7 +7,7 @@ import pytest
 
 from pose_fcn.expansion_clustering import expansion_clustering
 
-SEED, GROW = 0.5, 0.2
+SEED, GROW = 0.5, 0.3
 
 
 def bell(x: float, y: float, *, height: int = 60, width: int = 80, peak: float = 1.0) -> np.ndarray:
@@ -18,7 +18,7 @@ def bell(x: float, y: float, *, height: int = 60, width: int = 80, peak: float =
 def grown_by_hand(plane: np.ndarray) -> tuple[float, float, float] | None:
     """The docstring's rule with a flood fill: x, y and score of the strongest cluster."""
     values = np.where(np.isfinite(plane), plane, 0)
-    rest = {(int(y), int(x)) for y, x in np.argwhere(values >= GROW)}
+    rest = {(int(y), int(x)) for y, x in np.argwhere(values >= np.float32(GROW * values.max()))}
     best = None
     for seed in sorted(rest):
         if seed not in rest or values[seed] < SEED:
@@ -84,6 +84,14 @@ def test_a_blob_at_the_border_gives_the_centre_of_what_is_inside() -> None:
     assert clusters.positions[0, 1] == pytest.approx(30, abs=0.01)
 
 
+def test_a_faint_bell_is_located_as_a_clear_one() -> None:
+    maps = np.stack([bell(30.3, 20.6, peak=peak) for peak in (1.0, 0.02)])
+    maps[:, 20, 31:60] = np.maximum(maps[:, 20, 31:60], 0.004)  # a haze beside it
+    clear, faint = expansion_clustering(maps, 0.01, GROW).positions
+    assert clear == pytest.approx((30.3, 20.6), abs=0.1)
+    assert faint == pytest.approx(clear, abs=1e-3)
+
+
 def test_empty_faint_and_nan_maps_are_not_found() -> None:
     maps = np.stack([np.zeros((60, 80)), bell(20, 20, peak=0.4), np.full((60, 80), np.nan)])
     clusters = expansion_clustering(maps.astype(np.float32), SEED, GROW)
@@ -96,4 +104,4 @@ def test_bad_calls_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         expansion_clustering(np.zeros((4, 4), np.float32), SEED, GROW)
     with pytest.raises(ValueError, match="grow"):
-        expansion_clustering(np.zeros((1, 4, 4), np.float32), GROW, SEED)
+        expansion_clustering(np.zeros((1, 4, 4), np.float32), SEED, 1.1)
