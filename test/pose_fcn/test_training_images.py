@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ pytest.importorskip("torch", reason="torch comes with the extra [compress]")
 
 from pose_fcn.expansion_clustering import expansion_clustering
 from pose_fcn.overlay import draw_keypoints
-from pose_fcn.training_images import random_view, target_maps, vary_colours
+from pose_fcn.training_images import network_input, random_view, target_maps, vary_colours
 
 LINKS = [(k, k + 1) for k in range(7)]
 
@@ -90,3 +91,11 @@ def test_overlay_draws_found_keypoints_where_they_are() -> None:
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (columns.mean(), rows.mean()) == pytest.approx((300, 200), abs=0.5)
     assert not picture.any()
+
+
+def test_training_sees_pictures_as_the_node_does() -> None:
+    pictures = list(np.random.default_rng(3).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8))
+    seen = network_input(pictures)
+    # What the estimator gives its engine.
+    expected = cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True)
+    np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
