@@ -39,7 +39,7 @@ def package_data(packages: list[str]) -> dict[str, list[str]]:
         name: [
             file.relative_to(ROOT / name).as_posix()
             for file in sorted((ROOT / name).rglob("*"))
-            if file.is_file() and file.suffix not in {".py", ".pyc"}
+            if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".py"
         ]
         for name in packages
         if "." not in name
@@ -74,10 +74,12 @@ setup(
     extras_require={
         # PyPI has these wheels for x86-64 only; elsewhere ROS 2 itself is installed.
         "ros": [f"ros-{name}; platform_machine == 'x86_64'" for name in ROS],
+        "slam": ["numba>=0.59", "torch>=2.6"],
         "compress": [
             "matplotlib>=3.5",
             "joblib>=1.4",
             "mujoco>=3.17",
+            "numba>=0.59",
             "onnx>=1.16",
             "torch>=2.6",
             "torch-pruning>=1.5",

@@ -15,6 +15,7 @@ ALLOWED = {
     "edge_report": {"edge_runtime"},
     "edge_compression": {"edge_runtime", "edge_report"},
     "edge_replay": {"edge_runtime", "edge_report"},
+    "compressed_slam": {"edge_runtime"},
     "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
 }
 OURS = set(ALLOWED)

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"compress", "replay", "pose_node"}
 PACKAGES = ["edge_runtime", "edge_compression", "edge_replay", "edge_report", "edge_worlds"]
-PACKAGES += ["pose_fcn"]
+PACKAGES += ["compressed_slam", "pose_fcn"]
 
 
 def run(*command: object, cwd: Path) -> None:
