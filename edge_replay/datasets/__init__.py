@@ -1,0 +1,1 @@
+"""Folders of public data sets, all read as one kind of image sequence."""
