@@ -75,11 +75,12 @@ class Correlation(ABC):
         pairs = zip(self._edges, mask.tolist(), strict=True)
         self._edges = [edge for edge, stays in pairs if stays]
 
-    def lookup(self, coords: Tensor) -> Tensor:
-        """Look around where the pixels of every edge went.
+    def lookup(self, coords: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+        """Look around where the pixels of edges went.
 
         Args:
             coords: (E, h, w, 2) x y in the target's map; NaN is outside of it.
+            rows: which edges, E of them; None for all.
 
         Returns:
             (E, 196, h, w).
@@ -88,12 +89,13 @@ class Correlation(ABC):
             ValueError: there are not E edges.
         """
         count, height, width, _ = coords.shape
-        if count != len(self):
-            message = f"positions of {count} edges for the {len(self)} edges that there are"
+        edges = self._edges if rows is None else [self._edges[row] for row in rows]
+        if count != len(edges):
+            message = f"positions of {count} edges for {len(edges)} edges"
             raise ValueError(message)
         out = coords.new_empty((count, CHANNELS, height, width))
-        if coords.device.type != "cpu" or self._wants_gradients(coords):
-            pairs = zip(self._edges, coords, strict=True)
+        if coords.device.type != "cpu" or _wants_gradients(coords, edges):
+            pairs = zip(edges, coords, strict=True)
             seen = [_sampled(self._volumes(edge), positions) for edge, positions in pairs]
             return torch.stack(seen) if seen else out
         positions = coords.detach().contiguous().view(count, height * width, 2).numpy()
@@ -104,12 +106,8 @@ class Correlation(ABC):
                 self._look(edge, level, positions, around[level])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(look, self._edges, positions, around))
+            list(pool.map(look, edges, positions, around))
         return out
-
-    def _wants_gradients(self, coords: Tensor) -> bool:
-        parts = (part for edge in self._edges for part in edge)
-        return torch.is_grad_enabled() and any(part.requires_grad for part in (coords, *parts))
 
     @abstractmethod
     def _prepared(self, source: Tensor, target: Pyramid) -> tuple[Tensor, ...]:
@@ -159,6 +157,11 @@ class DirectCorrelation(Correlation):
     ) -> None:
         source, target = edge[0].detach().numpy(), edge[1 + level].detach().numpy()
         look_up_maps(source, target, positions, np.float32(0.5**level), out)
+
+
+def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, ...]]) -> bool:
+    parts = (part for edge in edges for part in edge)
+    return torch.is_grad_enabled() and any(part.requires_grad for part in (coords, *parts))
 
 
 def _correlated(source: Tensor, target: Pyramid) -> Pyramid:

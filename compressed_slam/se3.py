@@ -19,6 +19,11 @@ _SMALL_SQUARED = 1e-4
 """Squared angle under which three terms of the series are exact even in float64."""
 
 
+def identity(device: torch.device | str = "cpu") -> Tensor:
+    """The pose (7,) that moves nothing, float32."""
+    return torch.tensor([0.0, 0, 0, 0, 0, 0, 1], device=device)
+
+
 def _cross(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
     """The cross product, broadcasting over all other dimensions."""
     a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]

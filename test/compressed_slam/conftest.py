@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+# pytest's importlib mode does not find the helpers that lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "droid_reference_a.npz"
 

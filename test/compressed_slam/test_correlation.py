@@ -153,5 +153,5 @@ def test_gradients_are_those_of_small_differences(kind: type[Correlation]) -> No
 
 @kinds
 def test_positions_of_other_edges_are_refused(kind: type[Correlation]) -> None:
-    with pytest.raises(ValueError, match="positions of 2 edges for the 1 edges"):
+    with pytest.raises(ValueError, match="positions of 2 edges for 1 edges"):
         edges(kind, random_maps(2), [(0, 1)]).lookup(random_coords(2))

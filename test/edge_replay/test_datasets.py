@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from compressed_slam.undistortion import VIEWS, Rectifier
+from compressed_slam.undistortion import FRAMINGS, Rectifier
 from edge_replay.datasets.layouts import LAYOUTS, open_sequence
 from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory, associate, write_trajectory
@@ -349,7 +349,7 @@ def test_depth_poses_and_camera_of_real_recordings_agree(
     truth = sequence.ground_truth
     assert truth is not None
     assert len(sequence) == count
-    rectifier = Rectifier(sequence.camera, VIEWS["tum"](sequence.camera))
+    rectifier = Rectifier(sequence.camera, FRAMINGS["tum"](sequence.camera))
     assert rectifier.image(sequence.bgr(count - 1)).shape == (240, 320, 3)
     matrices = truth[associate(truth.stamps, sequence.stamps)[0]].matrices()
     matrix = rectifier.camera.matrix

@@ -1,0 +1,137 @@
+"""DROID-SLAM's networks as the operator of tracking and mapping."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from compressed_slam.correlation import DirectCorrelation, StoredCorrelation, feature_pyramid
+from compressed_slam.matching import Refinement
+from compressed_slam.projection import pixel_grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from compressed_slam.correlation import Correlation
+    from compressed_slam.frame import Frame
+    from compressed_slam.network import DroidNet
+
+_EDGES_AT_ONCE = 64  # about: what belongs to one source stays together
+
+
+class DroidOperator:
+    """Answers with a network's features and update operator, on the network's device."""
+
+    def __init__(self, network: DroidNet) -> None:
+        """`network` is used in evaluation mode."""
+        self._network = network.eval()
+
+    def view(self, frame: Frame) -> _View:
+        """Run fnet; cnet follows where the view becomes a source of matches."""
+        right = None if frame.right is None else _View(self._network, frame.right, None)
+        return _View(self._network, frame.bgr, right)
+
+    def matcher(self, *, many: bool) -> _Matcher:
+        """Return one that correlates whole maps once or, for `many` edges, at every look.
+
+        The hidden states of many edges are kept in half precision, which they bear: they lie
+        between -1 and 1.
+        """
+        if many:
+            return _Matcher(self._network, DirectCorrelation(), torch.float16)
+        return _Matcher(self._network, StoredCorrelation(), torch.float32)
+
+
+class _View:
+    """Features of one picture."""
+
+    def __init__(self, network: DroidNet, bgr: NDArray[np.uint8], right: _View | None) -> None:
+        self._network = network
+        self._bgr = bgr
+        self.right = right
+        with torch.inference_mode():
+            self.pyramid = feature_pyramid(network.feature_maps(self._image())[0])
+
+    @cached_property
+    def context(self) -> tuple[Tensor, Tensor]:
+        """Hidden state and context, (channels, h, w) each."""
+        with torch.inference_mode():
+            net, inp = self._network.context(self._image())
+        return net[0], inp[0]
+
+    def _image(self) -> Tensor:
+        device = self._network.fnet.conv1.weight.device
+        return torch.from_numpy(self._bgr).to(device).permute(2, 0, 1)[None]
+
+
+class _Matcher:
+    """Hidden states of edges, and what they look up."""
+
+    def __init__(self, network: DroidNet, correlation: Correlation, precision: torch.dtype) -> None:
+        self._network = network
+        self._correlation = correlation
+        self._precision = precision
+        self._keys: list[int] = []
+        self._sources: list[_View] = []
+        self._net = torch.zeros(0)
+
+    def add(self, keys: Sequence[int], sources: Sequence[_View], targets: Sequence[_View]) -> None:
+        """See `Matcher`."""
+        self._correlation.add([s.pyramid for s in sources], [t.pyramid for t in targets])
+        net = torch.stack([source.context[0].to(self._precision) for source in sources])
+        self._net = torch.cat([self._net, net]) if self._keys else net
+        self._keys += keys
+        self._sources += sources
+
+    def keep(self, mask: Tensor) -> None:
+        """See `Matcher`."""
+        self._correlation.keep(mask)
+        self._net = self._net[mask]
+        stays = mask.tolist()
+        self._keys = [key for key, stay in zip(self._keys, stays, strict=True) if stay]
+        self._sources = [view for view, stay in zip(self._sources, stays, strict=True) if stay]
+
+    @torch.inference_mode()
+    def refine(self, coords: Tensor, target: Tensor) -> Refinement:
+        """See `Matcher`."""
+        grid = pixel_grid(*coords.shape[1:3], device=coords.device)
+        delta, weight = torch.empty_like(coords), torch.empty_like(coords)
+        damping = []
+        for rows in self._parts():
+            at = coords[rows]
+            motion = torch.cat([at - grid, target[rows] - at], -1)
+            _, source = torch.unique(
+                torch.tensor([self._keys[row] for row in rows], device=coords.device),
+                return_inverse=True,
+            )
+            answer = self._network.update(
+                self._net[rows].float(),
+                torch.stack([self._sources[row].context[1] for row in rows]),
+                self._correlation.lookup(at, rows),
+                motion.permute(0, 3, 1, 2).contiguous(),
+                source,
+            )
+            self._net[rows] = answer.net.to(self._precision)
+            delta[rows] = answer.delta.permute(0, 2, 3, 1)
+            weight[rows] = answer.weight.permute(0, 2, 3, 1)
+            damping.append(answer.eta)
+        return Refinement(delta, weight, torch.cat(damping))
+
+    def _parts(self) -> Iterator[list[int]]:
+        """Edges to compute at once, in rising order of their sources."""
+        part: list[int] = []
+        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
+        for place, row in enumerate(order):
+            part.append(row)
+            last = place + 1 == len(order)
+            if last or (
+                len(part) >= _EDGES_AT_ONCE and self._keys[order[place + 1]] != self._keys[row]
+            ):
+                yield part
+                part = []

@@ -1,0 +1,148 @@
+"""Edges between keyframes: where each one's pixels are seen, and what it says of pose and depth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from compressed_slam.bundle_adjustment import Edges, adjust
+from compressed_slam.projection import project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from compressed_slam.keyframes import Keyframes
+    from compressed_slam.matching import Matcher, View
+
+    Pairs = Sequence[tuple[int, int]]
+
+
+class FactorGraph:
+    """Matches and geometry refined in turns, over the rows of `keyframes`.
+
+    An edge that has been refined often enough settles: it is matched no more, and its last answer
+    still counts where its two keyframes are moved.
+
+    Attributes:
+        ii: (E,) rows of the keyframes that the pixels are of.
+        jj: (E,) rows of those that see them; with jj = ii, the right picture of a stereo pair.
+        ages: (E,) times that each edge was refined.
+    """
+
+    def __init__(
+        self,
+        keyframes: Keyframes,
+        matcher: Matcher,
+        intrinsics: Tensor,
+        baseline: Tensor | None,
+        *,
+        depth_weight: float,
+        lm: float,
+        ep: float,
+    ) -> None:
+        """`lm` and `ep` damp the poses, see `bundle_adjustment.adjust`."""
+        self._keyframes = keyframes
+        self._matcher = matcher
+        self._intrinsics = intrinsics
+        self._baseline = baseline
+        self._damping = {"depth_weight": depth_weight, "lm": lm, "ep": ep}
+        none = torch.zeros(0, dtype=torch.long, device=intrinsics.device)
+        maps = intrinsics.new_zeros((0, *keyframes.disps.shape[1:], 2))
+        self.ii = self.jj = self.ages = none
+        self._target = self._weight = maps
+        self._settled = Edges(none, none, maps, maps)
+
+    def __len__(self) -> int:
+        """The number of edges that are refined."""
+        return len(self.ii)
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return the edges that are refined, as (i, j)."""
+        return list(zip(self.ii.tolist(), self.jj.tolist(), strict=True))
+
+    def add(self, pairs: Pairs) -> None:
+        """Take edges in; they begin where the geometry puts their pixels."""
+        if not pairs:
+            return
+        views, ids = self._keyframes.views, self._keyframes.ids
+        self._matcher.add(
+            [ids[i] for i, _ in pairs],
+            [views[i] for i, _ in pairs],
+            [self._seer(*p) for p in pairs],
+        )
+        ii, jj = torch.tensor(pairs, device=self.ii.device).T
+        coords = self._project(ii, jj)
+        self.ii, self.jj = torch.cat([self.ii, ii]), torch.cat([self.jj, jj])
+        self.ages = torch.cat([self.ages, torch.zeros_like(ii)])
+        self._target = torch.cat([self._target, coords])
+        self._weight = torch.cat([self._weight, torch.zeros_like(coords)])
+
+    def settle(self, done: Tensor, oldest: int) -> None:
+        """Refine the edges `done` (E,) no more; forget settled ones of rows before `oldest`."""
+        new = Edges(self.ii[done], self.jj[done], self._target[done], self._weight[done])
+        both = _joined(self._settled, new)
+        recent = (both.ii >= oldest) & (both.jj >= oldest)
+        self._settled = Edges(*(part[recent] for part in both))
+        self._keep(~done)
+
+    def remove(self, row: int) -> None:
+        """Forget a keyframe's edges, before the keyframe itself is removed."""
+        self._keep((self.ii != row) & (self.jj != row))
+        ii, jj, *maps = self._settled
+        others = (ii != row) & (jj != row)
+        ii, jj = (rows[others] - (rows[others] > row).long() for rows in (ii, jj))
+        self._settled = Edges(ii, jj, *(part[others] for part in maps))
+        self.ii, self.jj = (rows - (rows > row).long() for rows in (self.ii, self.jj))
+
+    def refine(self, free: Tensor, iterations: int = 2) -> bool:
+        """Match once, then adjust the poses of the rows `free` (N,) and the sources' depths.
+
+        Returns:
+            Whether the adjustment could be solved; if not, poses and depths are what they were.
+        """
+        if not len(self):
+            return True
+        keyframes, count = self._keyframes, len(self._keyframes)
+        coords = self._project(self.ii, self.jj)
+        found = self._matcher.refine(coords, self._target)
+        self._target, self._weight = coords + found.delta, found.weight
+        self.ages = self.ages + 1
+        keyframes.damping[torch.unique(self.ii)] = found.damping
+        edges = _joined(self._settled, Edges(self.ii, self.jj, self._target, self._weight))
+        adjusted = adjust(
+            keyframes.poses[:count],
+            keyframes.disps[:count],
+            self._intrinsics,
+            edges,
+            keyframes.damping[torch.unique(edges.ii)],
+            free=free,
+            iterations=iterations,
+            measured=keyframes.measured[:count],
+            baseline=self._baseline,
+            **self._damping,
+        )
+        keyframes.poses[:count] = adjusted.poses
+        keyframes.disps[:count] = adjusted.disps
+        return adjusted.solved
+
+    def _seer(self, i: int, j: int) -> View:
+        view = self._keyframes.views[j]
+        return view.right if i == j and view.right is not None else view
+
+    def _project(self, ii: Tensor, jj: Tensor) -> Tensor:
+        keyframes = self._keyframes
+        return project(
+            keyframes.poses, keyframes.disps, self._intrinsics, ii, jj, baseline=self._baseline
+        )[0]
+
+    def _keep(self, mask: Tensor) -> None:
+        self._matcher.keep(mask)
+        self.ii, self.jj, self.ages = self.ii[mask], self.jj[mask], self.ages[mask]
+        self._target, self._weight = self._target[mask], self._weight[mask]
+
+
+def _joined(first: Edges, second: Edges) -> Edges:
+    return Edges(*(torch.cat(parts) for parts in zip(first, second, strict=True)))

@@ -1,0 +1,67 @@
+"""One picture on its way through tracking and mapping, and the maps' lattice of samples in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from edge_runtime.calibration import Calibration
+
+STRIDE = 8
+"""Pixels of the picture for one of the maps. The maps' samples are its pixels 0, 8, 16 ...: there
+the encoders' filters are centred, and there an eighth of the intrinsics is exact. (DROID-SLAM takes
+a sensor's depth three pixels beside them.)
+"""
+_NEAREST = 0.1  # metres; what a depth camera reports nearer than that is wrong
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectified picture of a size whose sides are multiples of 8.
+
+    Attributes:
+        stamp: ns.
+        bgr: (H, W, 3) uint8.
+        right: the same of the other camera of a stereo pair, or None.
+        disp: (H/8, W/8) measured inverse depth in 1/m, 0 where unknown; None without a sensor.
+    """
+
+    stamp: int
+    bgr: NDArray[np.uint8]
+    right: NDArray[np.uint8] | None = None
+    disp: Tensor | None = None
+
+    @property
+    def colours(self) -> Tensor:
+        """(H/8, W/8, 3) uint8 BGR of the maps' samples."""
+        return torch.from_numpy(np.ascontiguousarray(self.bgr[::STRIDE, ::STRIDE]))
+
+
+def map_intrinsics(camera: Calibration) -> Tensor:
+    """(4,) float32 fx fy cx cy of the maps, of the rectified pictures' camera."""
+    focal_and_centre = camera.matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
+    return torch.from_numpy(focal_and_centre / STRIDE).float()
+
+
+def sampled_disp(depth: NDArray[np.floating[Any]]) -> Tensor:
+    """Inverse depth at the maps' samples.
+
+    Args:
+        depth: (H, W) metres, NaN (or 0) where unseen.
+
+    Returns:
+        (H/8, W/8) float32 1/m, 0 where unknown.
+    """
+    samples = np.asarray(depth[::STRIDE, ::STRIDE], np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        disp = np.where(samples > _NEAREST, 1 / samples, 0)
+    return torch.from_numpy(disp.astype(np.float32))

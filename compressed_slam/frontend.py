@@ -1,0 +1,136 @@
+"""The latest keyframes, refined as they come: a window of the map that odometry stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from compressed_slam.factor_graph import FactorGraph
+from compressed_slam.projection import frame_distance
+from compressed_slam.proximity import distance_table, nearby, neighbours
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compressed_slam.keyframes import Keyframes
+    from compressed_slam.matching import Operator
+    from compressed_slam.settings import SlamSettings
+
+_FIRST_RADIUS, _FIRST_STEPS = 3, 8
+_STEPS, _MORE_STEPS = 3, 2
+_SEARCHED = 5  # latest keyframes that look for partners
+_LM, _EP = 1e-4, 0.1
+
+
+class Frontend:
+    """Steps once for every new keyframe."""
+
+    def __init__(
+        self,
+        settings: SlamSettings,
+        keyframes: Keyframes,
+        operator: Operator,
+        intrinsics: Tensor,
+        baseline: Tensor | None,
+    ) -> None:
+        """Begin with an empty graph over `keyframes`."""
+        self._settings = settings
+        self._keyframes = keyframes
+        self._intrinsics = intrinsics
+        self._graph = FactorGraph(
+            keyframes,
+            operator.matcher(many=False),
+            intrinsics,
+            baseline,
+            depth_weight=settings.depth_weight,
+            lm=_LM,
+            ep=_EP,
+        )
+
+    def start(self) -> bool:
+        """Make a first map of all keyframes there are, the first one's pose as it is.
+
+        Returns:
+            Whether it could be solved.
+        """
+        count = len(self._keyframes)
+        self._graph.add([*neighbours(0, count, _FIRST_RADIUS), *self._stereo_pairs(0)])
+        solved = self._refine(1, _FIRST_STEPS)
+        self._add_nearby(0, searched=0)
+        return self._refine(1, _FIRST_STEPS) and solved
+
+    def step(self, partner: int | None = None) -> None:
+        """Work the newest keyframe in; the one before is given up if it says nothing new.
+
+        Args:
+            partner: row of an older keyframe that sees the same, if the newest does not follow
+                those before it.
+        """
+        settings, graph, keyframes = self._settings, self._graph, self._keyframes
+        first = max(0, len(keyframes) - settings.window)
+        graph.settle(self._done(), first)
+        if partner is not None:
+            newest = len(keyframes) - 1
+            graph.add([(partner, newest), (newest, partner)])
+        self._add_nearby(first, searched=max(first, len(keyframes) - _SEARCHED))
+        self._refine(first + 1, _STEPS)
+        row = len(keyframes) - 2
+        if row > 0 and self._distance(row - 1, row) < settings.keyframe_threshold:
+            self.retire(row)
+        else:
+            self._refine(first + 1, _MORE_STEPS)
+
+    def retire(self, row: int) -> None:
+        """Let a keyframe and its edges go; its pose follows the next one in time."""
+        self._graph.remove(row)
+        self._keyframes.retire(row)
+
+    def _done(self) -> Tensor:
+        """(E,) edges that were refined long enough, or whose places the newest keyframe needs."""
+        settings, ages = self._settings, self._graph.ages
+        done = ages > settings.max_age
+        kept = max(0, settings.max_edges - 4 * (settings.frontend.radius + 1))
+        done[ages.argsort(stable=True)[kept:]] = True
+        return done
+
+    def _refine(self, first_free: int, steps: int) -> bool:
+        free = torch.arange(len(self._keyframes), device=self._intrinsics.device) >= first_free
+        solved = True
+        for _ in range(steps):
+            solved = self._graph.refine(free) and solved
+        return solved
+
+    def _distance(self, i: int, j: int) -> float:
+        keyframes, beta = self._keyframes, self._settings.beta
+        rows = torch.tensor([[i], [j]], device=self._intrinsics.device)
+        return frame_distance(
+            keyframes.poses, keyframes.disps, self._intrinsics, *rows, beta=beta
+        ).item()
+
+    def _add_nearby(self, first: int, searched: int) -> None:
+        """Join the keyframes from `searched` on with those from `first` on that see the same."""
+        settings, keyframes, count = self._settings, self._keyframes, len(self._keyframes)
+        distances = distance_table(
+            keyframes.poses[first:count],
+            keyframes.disps[first:count],
+            self._intrinsics,
+            beta=settings.beta,
+            since=searched - first,
+        )
+        pairs = self._graph.pairs()
+        taken = [(i - first, j - first) for i, j in pairs if i != j and min(i, j) >= first]
+        room = max(0, settings.max_edges - len(self._graph))
+        chosen = nearby(distances, settings.frontend, taken, room, since=searched - first)
+        self._graph.add([(i + first, j + first) for i, j in chosen])
+        self._graph.add(self._stereo_pairs(searched))
+
+    def _stereo_pairs(self, first: int) -> list[tuple[int, int]]:
+        """The edges from a left picture to its right one that are still to be made."""
+        there = {i for i, j in self._graph.pairs() if i == j}
+        views = self._keyframes.views
+        return [
+            (row, row)
+            for row in range(first, len(views))
+            if views[row].right is not None and row not in there
+        ]

@@ -1,0 +1,135 @@
+"""The keyframes in memory: where they were taken from and how deep they are."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from compressed_slam import se3
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compressed_slam.frame import Frame
+    from compressed_slam.matching import View
+
+_ROWS = ("poses", "disps", "measured", "colours", "damping")
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A keyframe that has given up its maps: it moves with the one that it hangs on.
+
+    Attributes:
+        stamp: of its picture, ns.
+        anchor: identity of the keyframe that it hangs on, in memory or retired later.
+        relative: (7,) its pose times the inverse of the anchor's.
+    """
+
+    stamp: int
+    anchor: int
+    relative: Tensor
+
+
+class Keyframes:
+    """At most `capacity` keyframes, in the order of time, each with an identity that stays.
+
+    Rows of the tensors up to `len` are in use; a row is the keyframe's index for as long as none
+    before it is removed.
+
+    Attributes:
+        ids: identity of each, rising.
+        stamps: of their pictures, ns.
+        poses: (capacity, 7) world to camera.
+        disps: (capacity, h, w) inverse depth, 1/m where the scale is known.
+        measured: (capacity, h, w) inverse depth of a sensor, 0 where unknown.
+        colours: (capacity, h, w, 3) uint8 BGR.
+        damping: (capacity, h, w) of the inverse depths, as last matched.
+        views: what the operator remembers of each.
+        next_id: identity of the next one.
+        retired: those that are no longer in memory, by identity.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        size: tuple[int, int],
+        *,
+        first_id: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`size` is height and width of the maps, an eighth of the picture's."""
+        self.ids: list[int] = []
+        self.stamps: list[int] = []
+        self.poses = se3.identity(device).repeat(capacity, 1)
+        self.disps = torch.ones((capacity, *size), device=device)
+        self.measured = torch.zeros((capacity, *size), device=device)
+        self.damping = torch.zeros((capacity, *size), device=device)
+        self.colours = torch.zeros((capacity, *size, 3), dtype=torch.uint8)
+        self.views: list[View] = []
+        self.retired: dict[int, Retired] = {}
+        self.next_id = first_id
+
+    def __len__(self) -> int:
+        """The number of keyframes in memory."""
+        return len(self.ids)
+
+    @property
+    def full(self) -> bool:
+        """Whether one must go before another can come."""
+        return len(self) == len(self.poses)
+
+    def append(self, frame: Frame, view: View, pose: Tensor, disp: Tensor | float) -> int:
+        """Take a frame in and return its identity.
+
+        Args:
+            frame: becomes a keyframe.
+            view: of it.
+            pose: (7,) first guess.
+            disp: (h, w) or one number, first guess where the frame measured nothing.
+        """
+        row = len(self)
+        self.ids.append(self.next_id)
+        self.next_id += 1
+        self.stamps.append(frame.stamp)
+        self.views.append(view)
+        self.poses[row] = pose
+        self.measured[row] = 0.0 if frame.disp is None else frame.disp
+        self.disps[row] = disp
+        known = self.measured[row] > 0
+        self.disps[row][known] = self.measured[row][known]
+        self.colours[row] = frame.colours
+        return self.ids[row]
+
+    def retire(self, row: int) -> None:
+        """Let a keyframe that is not the last one go; its pose follows the next one in time."""
+        relative = se3.compose(self.poses[row], se3.inverse(self.poses[row + 1]))
+        self.retired[self.ids[row]] = Retired(self.stamps[row], self.ids[row + 1], relative)
+        end = len(self)
+        for rows in self._tensors:
+            rows[row : end - 1] = rows[row + 1 : end].clone()
+        del self.ids[row], self.stamps[row], self.views[row]
+
+    def copy(self) -> Keyframes:
+        """Return a copy to work on elsewhere; the views, which nobody changes, are shared."""
+        twin = copy.copy(self)
+        twin.ids, twin.stamps, twin.views = list(self.ids), list(self.stamps), list(self.views)
+        for name, rows in zip(_ROWS, self._tensors, strict=True):
+            setattr(twin, name, rows.clone())
+        return twin
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(self, name) for name in _ROWS]
+
+    def all_poses(self) -> dict[int, Tensor]:
+        """Return the pose (7,) of every keyframe, also of the retired ones, by identity."""
+        poses = dict(zip(self.ids, self.poses[: len(self)].clone().unbind(), strict=True))
+        # An anchor is younger than who hangs on it.
+        for identity in sorted(self.retired, reverse=True):
+            gone = self.retired[identity]
+            poses[identity] = se3.compose(gone.relative, poses[gone.anchor])
+        return poses

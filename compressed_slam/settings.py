@@ -1,0 +1,114 @@
+"""What tracking and mapping go by, with the published presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_runtime.errors import SettingError, first_problem
+
+_Pixels = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProximitySettings(_Section):
+    """Which pairs of keyframes become edges; see `compressed_slam.proximity`."""
+
+    threshold: _Pixels = Field(description="largest distance of the two, pixels of the maps' flow")
+    radius: int = Field(ge=1, description="keyframes between two that are joined in any case")
+    suppress: int = Field(ge=0, description="an edge keeps others that near from being made")
+
+
+class SlamSettings(_Section):
+    """Thresholds of flow are in pixels of the maps, an eighth of the image's.
+
+    Defaults are the published ones for TUM RGB-D (see `PRESETS`).
+    """
+
+    beta: float = Field(
+        default=0.3, ge=0, le=1, description="share of the whole flow in the distance of keyframes"
+    )
+    motion_threshold: _Pixels = Field(
+        default=1.5, description="mean flow from the last keyframe that makes a frame a keyframe"
+    )
+    warm_up: int = Field(default=12, ge=4, description="keyframes before the first map")
+    keyframe_threshold: _Pixels = Field(
+        default=2.0, description="distance under which the last but one keyframe is given up"
+    )
+    window: int = Field(default=25, ge=5, description="latest keyframes that the frontend works on")
+    max_edges: int = Field(default=48, ge=8, description="of the frontend's graph")
+    max_age: int = Field(default=20, ge=1, description="updates after which an edge is dropped")
+    frontend: ProximitySettings = ProximitySettings(threshold=12.0, radius=2, suppress=1)
+    backend: ProximitySettings = ProximitySettings(threshold=20.0, radius=2, suppress=3)
+    backend_every: int = Field(
+        default=8, ge=1, description="keyframes between two runs of the backend"
+    )
+    max_backend_edges: int = Field(
+        default=1024, ge=64, description="of the backend's graph; each takes memory"
+    )
+    max_keyframes: int = Field(
+        default=192,
+        ge=32,
+        description="keyframes with maps in memory; of more the oldest that nothing overlaps go",
+    )
+    least_confidence: float = Field(
+        default=0.1, gt=0, lt=1, description="mean weight of matches under which tracking is lost"
+    )
+    patience: int = Field(
+        default=60, ge=1, description="lost frames in a row after which a new map begins"
+    )
+    depth_weight: float = Field(
+        default=0.05, gt=0, description="of a measured inverse depth beside the flow"
+    )
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> SlamSettings:
+        if self.max_keyframes < self.window + self.warm_up:
+            message = (
+                f"max_keyframes {self.max_keyframes} is less than window {self.window} and "
+                f"warm_up {self.warm_up} together: raise it, or lower those"
+            )
+            raise ValueError(message)
+        return self
+
+
+PRESETS: dict[str, SlamSettings] = {
+    "tum": SlamSettings(),
+    "euroc": SlamSettings(
+        motion_threshold=2.4,
+        warm_up=15,
+        keyframe_threshold=3.0,
+        window=20,
+        frontend=ProximitySettings(threshold=17.5, radius=2, suppress=1),
+        backend=ProximitySettings(threshold=24.0, radius=2, suppress=2),
+    ),
+    "eth3d": SlamSettings(
+        beta=0.5,
+        motion_threshold=2.0,
+        warm_up=8,
+        keyframe_threshold=3.5,
+        window=20,
+        frontend=ProximitySettings(threshold=16.0, radius=2, suppress=1),
+        backend=ProximitySettings(threshold=22.0, radius=2, suppress=3),
+    ),
+}
+
+
+def preset(name: str, **changes: Any) -> SlamSettings:  # noqa: ANN401 - of the fields' own types
+    """Return a published preset, some settings changed.
+
+    Raises:
+        SettingError: there is no such preset or setting, or a value is out of range.
+    """
+    if name not in PRESETS:
+        message = f"unknown preset '{name}': choose one of {', '.join(PRESETS)}"
+        raise SettingError(message)
+    try:
+        return SlamSettings.model_validate({**PRESETS[name].model_dump(), **changes})
+    except ValidationError as error:
+        message = f"slam settings, {first_problem(error)}"
+        raise SettingError(message) from error

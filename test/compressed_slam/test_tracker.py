@@ -1,0 +1,225 @@
+"""The whole system by an oracle: what tracking and mapping make of true, or nearly true, flow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="numba comes with the extra [slam]")
+
+from recordings import SECOND, Drive, Shot, darkened, truth_of, walk
+
+from compressed_slam.tracker import Health
+from edge_runtime.errors import MessageError
+
+LIMIT = {"mono": 0.01, "rgbd": 0.005, "stereo": 0.005}  # of the way
+ROOMS = range(5)
+RATE = 12.0
+
+
+def health(drive: Drive) -> list[Health]:
+    return [estimate.health for estimate in drive.estimates]
+
+
+def turns(poses: np.ndarray) -> np.ndarray:
+    """Degrees between (n, 7) poses and the ones before them."""
+    cosine = np.abs((poses[1:, 3:] * poses[:-1, 3:]).sum(axis=1))
+    degrees: np.ndarray = np.degrees(2 * np.arccos(np.minimum(cosine, 1)))
+    return degrees
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_walk_through_a_room_is_followed(room: int) -> None:
+    shots = walk("wander", room, 4.0, RATE)
+    for mode in ("mono", "rgbd"):
+        drive = Drive(mode)(shots)
+        assert Health.LOST not in health(drive)
+        assert health(drive)[-1] is Health.TRACKING
+        drive.tracker.finish()
+        assert len(drive.tracker.trajectory()) == len(shots)
+        assert drive.error() < LIMIT[mode] * truth_of(shots).length, mode
+
+
+def test_a_stereo_pair_gives_the_scale() -> None:
+    shots = walk("wander", 1, 4.0, RATE)
+    drive = Drive("stereo")(shots)
+    assert health(drive)[1:] == [Health.TRACKING] * (len(shots) - 1)
+    drive.tracker.finish()
+    assert drive.error() < LIMIT["stereo"] * truth_of(shots).length
+
+
+@pytest.mark.parametrize("mode", ["mono", "rgbd"])
+def test_looking_around_fast_is_followed(mode: str) -> None:
+    shots = walk("fast_rotation", 1, 4.0, RATE)
+    assert turns(np.stack([shot.pose for shot in shots])).max() > 100 / RATE
+    drive = Drive(mode)(shots)
+    assert Health.LOST not in health(drive)
+    drive.tracker.finish()
+    assert drive.error() < LIMIT[mode] * truth_of(shots).length
+
+
+def test_a_loop_is_closed_beside_tracking_and_odometry_does_not_jump() -> None:
+    # The frontend looks at so few keyframes, and so wrong matches, that it drifts.
+    drive = Drive("rgbd", noise=0.3, window=6)(walk("loop", 1, 7.0, 12.0))
+    odometry, pose = drive.said("odometry"), drive.said("pose")
+    closed = drive.tracker.trajectory()
+    drive.tracker.finish()
+    assert drive.error(closed) < 0.5 * drive.error(odometry)
+
+    def longest_step(positions: np.ndarray) -> float:
+        return np.linalg.norm(np.diff(positions, axis=0), axis=1).max()
+
+    assert longest_step(odometry.positions) < 0.5 * longest_step(pose.positions)
+
+
+def test_what_is_said_of_an_error_is_what_it_is() -> None:
+    shots = walk("wander", 1, 4.0, RATE)
+    drive = Drive("rgbd", noise=0.1)(shots)
+    # From the keyframe before: both are known from the same start.
+    steps, claims = [], []
+    truth = truth_of(shots).matrices()
+    told = [estimate.pose.double().numpy() for estimate in drive.estimates]
+    for index, estimate in enumerate(drive.estimates):
+        if index and drive.estimates[index - 1].keyframe and not estimate.keyframe:
+            moved = told[index][:3] - told[index - 1][:3]
+            true = truth[index][:3, 3] - truth[index - 1][:3, 3]
+            steps.append(np.linalg.norm(moved) - np.linalg.norm(true))
+            claims.append(estimate.covariance.diagonal()[:3].sum().sqrt().item())
+    assert len(steps) > 8
+    assert 0.1 < np.sqrt(np.mean(np.square(steps))) / np.mean(claims) < 2
+
+
+def test_a_camera_that_stands_still_makes_no_keyframes() -> None:
+    shots = walk("still", 1, 2.0, RATE)
+    drive = Drive("rgbd")(shots)
+    assert [estimate.keyframe for estimate in drive.estimates] == [True] + [False] * (
+        len(shots) - 1
+    )
+    assert np.ptp(drive.said("pose").positions, axis=0).max() < 0.03
+    alone = Drive("mono")(shots)
+    assert set(health(alone)) == {Health.INITIALISING}
+    assert len(alone.tracker.keyframes) == 1
+
+
+@pytest.mark.parametrize("mode", ["mono", "rgbd"])
+def test_turning_on_the_spot_is_followed(mode: str) -> None:
+    shots = walk("pure_rotation", 1, 6.0, RATE)
+    drive = Drive(mode, warm_up=6)(shots)
+    assert Health.LOST not in health(drive)
+    assert health(drive)[-1] is Health.TRACKING
+    # The way that the camera turned since the first frame, whatever it was turned about.
+    drive.tracker.finish()
+    ours, truth = drive.tracker.trajectory().poses, truth_of(shots).poses
+    ends = turns(ours[[0, -1]]), turns(truth[[0, -1]])
+    assert ends[1] > 20
+    assert abs(ends[0] - ends[1]) < 3
+    if mode == "rgbd":
+        assert np.ptp(ours[:, :3], axis=0).max() < 0.06
+
+
+def test_a_blackout_is_survived() -> None:
+    shots = darkened(walk("wander", 1, 4.0, RATE), 50, 56)
+    drive = Drive("rgbd")(shots)
+    assert health(drive)[50:56] == [Health.LOST] * 6
+    assert health(drive)[56:] == [Health.TRACKING] * (len(shots) - 56)
+    assert all(not estimate.covariance.isfinite().any() for estimate in drive.estimates[50:56])
+    drive.tracker.finish()
+    trajectory = drive.tracker.trajectory()
+    assert len(trajectory) == len(shots) - 6
+    assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
+
+
+def test_a_lost_camera_finds_back_to_what_it_saw_before() -> None:
+    shots = walk("wander", 2, 4.0, RATE)
+    # It is carried back to where it was near the start, in the dark.
+    again = [
+        replace(shot, stamp=shots[-1].stamp + (index + 1) * SECOND // 12)
+        for index, shot in enumerate(shots[12:36])
+    ]
+    route = [*shots, *darkened(again, 0, 10)]
+    drive = Drive("rgbd")(route)
+    assert Health.TRACKING in health(drive)[-14:]
+    back = health(drive).index(Health.TRACKING, len(shots) + 10)
+    assert set(health(drive)[back:]) == {Health.TRACKING}
+    drive.tracker.finish()
+    assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
+
+
+def test_a_gap_of_two_seconds_is_survived() -> None:
+    shots = walk("loop", 1, 7.0, RATE)
+    gap = int(2 * RATE)
+    drive = Drive("rgbd")([*shots[:60], *shots[60 + gap :]])
+    assert health(drive)[-1] is Health.TRACKING
+    assert health(drive).count(Health.LOST) < len(shots) / 2
+
+
+def test_who_stays_lost_begins_a_new_map() -> None:
+    first, second = walk("wander", 1, 4.0, RATE)[:40], walk("wander", 3, 4.0, RATE)
+    later = [
+        replace(
+            shot,
+            stamp=shot.stamp + 10 * SECOND,
+            # Far away in the same world.
+            pose=shot.pose + np.array([100.0, 0, 0, 0, 0, 0, 0]),
+        )
+        for shot in second[:60]
+    ]
+    drive = Drive("rgbd", patience=10)([*first, *later])
+    states = health(drive)[40:]
+    assert states[:10] == [Health.LOST] * 10
+    assert set(states[14:]) == {Health.TRACKING}
+    trajectory = drive.tracker.trajectory()
+    assert len(trajectory) > 40 + 40
+    # The new map's poses are right among themselves, and go on from the last known one.
+    new = trajectory.stamps >= 10 * SECOND
+    known = {shot.stamp: shot.pose for shot in later}
+    true = np.array([known[stamp] for stamp in trajectory.stamps[new].tolist()])
+    ours = trajectory.poses[new]
+    way = np.linalg.norm(true[-1, :3] - true[0, :3])
+    assert abs(np.linalg.norm(ours[-1, :3] - ours[0, :3]) - way) < 0.02 * max(way, 1)
+    assert np.linalg.norm(ours[0, :3] - trajectory.poses[~new][-1, :3]) < 0.2
+
+
+def test_repeated_frames_change_nothing() -> None:
+    shots = walk("wander", 1, 4.0, RATE)[:60]
+    twice: list[Shot] = []
+    for index, shot in enumerate(shots):
+        twice += [shot, shot if index % 2 else replace(shot, stamp=shot.stamp + SECOND // 100)]
+    drive = Drive("rgbd")(twice)
+    assert Health.LOST not in health(drive)
+    assert len(drive.tracker.trajectory()) == len(twice)
+    assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
+
+
+def test_a_frame_from_the_past_is_refused_and_the_next_one_tracked() -> None:
+    shots = walk("wander", 1, 4.0, RATE)
+    drive = Drive("rgbd")(shots[:10])
+    with pytest.raises(MessageError, match="came after"):
+        drive.tracker.track(drive.frame(shots[4]))
+    drive(shots[10:12])
+    assert health(drive)[-1] is Health.TRACKING
+
+
+def test_a_map_begins_with_the_first_frame_that_has_depth() -> None:
+    shots = walk("wander", 1, 4.0, RATE)[:12]
+    blind = [replace(shot, depth=np.full_like(shot.depth, np.nan)) for shot in shots[:4]]
+    drive = Drive("rgbd")([*blind, *shots[4:]])
+    assert not any(estimate.keyframe for estimate in drive.estimates[:4])
+    assert drive.estimates[4].keyframe
+    assert health(drive)[5:] == [Health.TRACKING] * 7
+
+
+def test_few_keyframes_stay_in_memory_and_all_poses_are_known() -> None:
+    shots = walk("wander", 1, 4.0, RATE)
+    drive = Drive("rgbd", max_keyframes=32, window=10, backend_every=4, motion_threshold=0.5)
+    most = 0
+    for shot in shots:
+        drive([shot])
+        most = max(most, len(drive.tracker.keyframes))
+    assert sum(estimate.keyframe for estimate in drive.estimates) > 32
+    drive.tracker.finish()
+    assert most <= 32
+    assert len(drive.tracker.trajectory()) == len(shots)
+    assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
