@@ -11,6 +11,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
+from edge_replay.datasets.tum import read_list
 from edge_replay.topics import CAMERA_INFO, COMPRESSED, IMAGE
 from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.files import whole_directory
@@ -77,7 +78,11 @@ def convert(
         SettingError: no images, an unreadable one, or a bag that cannot be made there.
     """
     _check_free(bag)
-    images = _listed(folder) if (folder / "rgb.txt").is_file() else _sorted(folder, rate)
+    if (folder / "rgb.txt").is_file():
+        listed = read_list(folder)
+        images = list(zip(listed.paths, listed.stamps.tolist(), strict=True))
+    else:
+        images = _sorted(folder, rate)
     stamps = {path.relative_to(folder).as_posix(): stamp for path, stamp in images}
     known = skill.convert_labels(folder, stamps) if skill else None
     matrix = _camera_matrix(camera, known)
@@ -119,34 +124,6 @@ def _sorted(folder: Path, rate: float) -> list[tuple[Path, int]]:
         f"{', '.join(_SUBFOLDERS)}, and no rgb.txt"
     )
     raise SettingError(message)
-
-
-def _listed(folder: Path) -> list[tuple[Path, int]]:
-    images: list[tuple[Path, int]] = []
-    for number, line in enumerate((folder / "rgb.txt").read_text("utf-8").splitlines(), start=1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        try:
-            seconds, name = words
-            stamp = _nanoseconds(seconds)
-        except ValueError:
-            message = f"{folder}/rgb.txt line {number}: {line!r} is not 'timestamp path'"
-            raise SettingError(message) from None
-        if images and stamp <= images[-1][1]:
-            message = f"{folder}/rgb.txt line {number}: time {seconds} is not after the one before"
-            raise SettingError(message)
-        images.append((folder / name, stamp))
-    if not images:
-        message = f"{folder}/rgb.txt lists no images"
-        raise SettingError(message)
-    return images
-
-
-def _nanoseconds(seconds: str) -> int:
-    # Not through float: a time since 1970 with nanoseconds has more digits than a float holds.
-    whole, _, part = seconds.partition(".")
-    return int(whole) * _SECOND + int(part.ljust(9, "0")[:9])
 
 
 def _camera_matrix(

@@ -8,9 +8,8 @@ distorts, OpenCV's coefficients after it. `depth_scale` are the units of a depth
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -49,10 +48,10 @@ def read_tum(folder: Path) -> FolderSequence:
         SettingError: a list cannot be read, or the camera is unknown.
     """
     camera, depth_scale = _camera(folder)
-    images = _listed(folder, "rgb.txt")
+    images = read_list(folder)
     depths: list[Callable[[], NDArray[np.float32]] | None] = []
     if (folder / "depth.txt").is_file():
-        found = _listed(folder, "depth.txt")
+        found = read_list(folder, "depth.txt")
         depths = [None] * len(images.paths)
         for image, depth in zip(*associate(images.stamps, found.stamps, _SLOP_S), strict=True):
             depths[image] = partial(read_depth_png, found.paths[depth], depth_scale)
@@ -66,15 +65,21 @@ def read_tum(folder: Path) -> FolderSequence:
     )
 
 
-@dataclass(frozen=True)
-class _Listed:
+class Listed(NamedTuple):
+    """Image files with their times, (N,) ns, rising."""
+
     stamps: NDArray[np.int64]
     paths: list[Path]
 
 
-def _listed(folder: Path, name: str) -> _Listed:
+def read_list(folder: Path, name: str = "rgb.txt") -> Listed:
+    """Read a list of images.
+
+    Raises:
+        SettingError: it cannot be read, is empty, or its times do not rise.
+    """
     rows = read_rows(folder / name, "timestamp filename")
-    return _Listed(read_stamps(rows), [folder / row.words[1] for row in rows])
+    return Listed(read_stamps(rows), [folder / row.words[1] for row in rows])
 
 
 def _camera(folder: Path) -> tuple[Calibration, float]:
