@@ -66,7 +66,10 @@ class Correlation(ABC):
         return len(self._edges)
 
     def add(self, sources: Sequence[Pyramid], targets: Sequence[Pyramid]) -> None:
-        """Append edges, from the frames of `sources` to those of `targets` in pairs."""
+        """Append edges, from the frames of `sources` to those of `targets` in pairs.
+
+        The pyramids may be kept in half precision; it is computed with single.
+        """
         pairs = zip(sources, targets, strict=True)
         self._edges += [self._prepared(source[0].flatten(0, 1), target) for source, target in pairs]
 
@@ -102,8 +105,9 @@ class Correlation(ABC):
         around = out.view(count, LEVELS, SIDE**2, height * width).numpy()
 
         def look(edge: tuple[Tensor, ...], positions: NDArray[Any], around: NDArray[Any]) -> None:
+            parts = [_single(part.detach()).numpy() for part in edge]
             for level in range(LEVELS):
-                self._look(edge, level, positions, around[level])
+                self._look(parts, level, positions, around[level])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(look, edges, positions, around))
@@ -119,7 +123,7 @@ class Correlation(ABC):
 
     @abstractmethod
     def _look(
-        self, edge: tuple[Tensor, ...], level: int, positions: NDArray[Any], out: NDArray[Any]
+        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
     ) -> None:
         """Fill `out` (49, pixels) from positions (pixels, 2) at level 0."""
 
@@ -138,9 +142,9 @@ class StoredCorrelation(Correlation):
         return edge
 
     def _look(
-        self, edge: tuple[Tensor, ...], level: int, positions: NDArray[Any], out: NDArray[Any]
+        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
     ) -> None:
-        look_up_volume(edge[level].detach().numpy(), positions, np.float32(0.5**level), out)
+        look_up_volume(edge[level], positions, np.float32(0.5**level), out)
 
 
 class DirectCorrelation(Correlation):
@@ -153,10 +157,9 @@ class DirectCorrelation(Correlation):
         return _correlated(edge[0], edge[1:])
 
     def _look(
-        self, edge: tuple[Tensor, ...], level: int, positions: NDArray[Any], out: NDArray[Any]
+        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
     ) -> None:
-        source, target = edge[0].detach().numpy(), edge[1 + level].detach().numpy()
-        look_up_maps(source, target, positions, np.float32(0.5**level), out)
+        look_up_maps(edge[0], edge[1 + level], positions, np.float32(0.5**level), out)
 
 
 def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, ...]]) -> bool:
@@ -166,7 +169,16 @@ def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, ...]]) -> boo
 
 def _correlated(source: Tensor, target: Pyramid) -> Pyramid:
     """Correlate (pixels, channels) with each level, to (pixels, h / 2^l, w / 2^l)."""
-    return tuple((source @ level.flatten(0, 1).T).view(-1, *level.shape[:2]) for level in target)
+    source = _single(source)
+    cells = [_single(level).flatten(0, 1) for level in target]
+    return tuple(
+        (source @ cell.T).view(-1, *level.shape[:2])
+        for cell, level in zip(cells, target, strict=True)
+    )
+
+
+def _single(part: Tensor) -> Tensor:
+    return part.float() if part.dtype == torch.float16 else part
 
 
 def _sampled(volumes: Pyramid, coords: Tensor) -> Tensor:

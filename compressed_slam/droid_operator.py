@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from compressed_slam.frame import Frame
     from compressed_slam.network import DroidNet
 
-_EDGES_AT_ONCE = 64  # about: what belongs to one source stays together
+_EDGES_AT_ONCE = 8  # about: those of one source stay together; more take memory, and no less time
 
 
 class DroidOperator:
@@ -49,21 +49,22 @@ class DroidOperator:
 
 
 class _View:
-    """Features of one picture."""
+    """Features of one picture, in half precision: hundreds of them are kept."""
 
     def __init__(self, network: DroidNet, bgr: NDArray[np.uint8], right: _View | None) -> None:
         self._network = network
         self._bgr = bgr
         self.right = right
         with torch.inference_mode():
-            self.pyramid = feature_pyramid(network.feature_maps(self._image())[0])
+            pyramid = feature_pyramid(network.feature_maps(self._image())[0])
+        self.pyramid = tuple(level.half() for level in pyramid)
 
     @cached_property
     def context(self) -> tuple[Tensor, Tensor]:
         """Hidden state and context, (channels, h, w) each."""
         with torch.inference_mode():
             net, inp = self._network.context(self._image())
-        return net[0], inp[0]
+        return net[0].half(), inp[0].half()
 
     def _image(self) -> Tensor:
         device = self._network.fnet.conv1.weight.device
@@ -112,7 +113,7 @@ class _Matcher:
             )
             answer = self._network.update(
                 self._net[rows].float(),
-                torch.stack([self._sources[row].context[1] for row in rows]),
+                torch.stack([self._sources[row].context[1] for row in rows]).float(),
                 self._correlation.lookup(at, rows),
                 motion.permute(0, 3, 1, 2).contiguous(),
                 source,

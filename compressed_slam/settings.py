@@ -51,7 +51,7 @@ class SlamSettings(_Section):
         default=1024, ge=64, description="of the backend's graph; each takes memory"
     )
     max_keyframes: int = Field(
-        default=192,
+        default=128,
         ge=32,
         description="keyframes with maps in memory; of more the oldest that nothing overlaps go",
     )
