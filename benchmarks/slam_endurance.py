@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 from compressed_slam.evaluation import absolute_error
-from compressed_slam.frame import Frame, sampled_disp
+from compressed_slam.frame import Frame
 from compressed_slam.oracle import Oracle
 from compressed_slam.settings import preset
 from compressed_slam.tracker import Health, Tracker
@@ -63,9 +63,9 @@ def main() -> None:
         known.clear()
         known[stamp] = shot.pose, shot.depth
         truth.append((stamp, shot.pose))
-        disp = sampled_disp(shot.depth) if args.mode == "rgbd" else None
+        depth = shot.depth if args.mode == "rgbd" else None
         start = time.perf_counter(), time.thread_time()
-        estimate = tracker.track(Frame(stamp, shot.bgr, disp=disp))
+        estimate = tracker.track(Frame(stamp, shot.bgr, depth))
         clock.append(time.perf_counter() - start[0])
         thread.append(time.thread_time() - start[1])
         lost += estimate.health is Health.LOST

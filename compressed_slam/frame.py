@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,14 +32,19 @@ class Frame:
     Attributes:
         stamp: ns.
         bgr: (H, W, 3) uint8.
-        right: the same of the other camera of a stereo pair, or None.
-        disp: (H/8, W/8) measured inverse depth in 1/m, 0 where unknown; None without a sensor.
+        depth: (H, W) metres, NaN (or 0) where unseen; None without a sensor.
+        right: as `bgr`, of the other camera of a stereo pair; None without one.
     """
 
     stamp: int
     bgr: NDArray[np.uint8]
+    depth: NDArray[np.floating[Any]] | None = None
     right: NDArray[np.uint8] | None = None
-    disp: Tensor | None = None
+
+    @cached_property
+    def disp(self) -> Tensor | None:
+        """(H/8, W/8) measured inverse depth of the maps' samples, 1/m, 0 where unknown."""
+        return None if self.depth is None else sampled_disp(self.depth)
 
     @property
     def colours(self) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from compressed_slam.evaluation import absolute_error
-from compressed_slam.frame import Frame, sampled_disp
+from compressed_slam.frame import Frame
 from compressed_slam.oracle import Oracle
 from compressed_slam.settings import preset
 from compressed_slam.tracker import Tracker
@@ -95,9 +95,9 @@ class Drive:
         return self
 
     def frame(self, shot: Shot) -> Frame:
-        disp = sampled_disp(shot.depth) if self.mode == "rgbd" else None
+        depth = shot.depth if self.mode == "rgbd" else None
         # The oracle asks no more of a right picture than that there is one.
-        return Frame(shot.stamp, shot.bgr, shot.bgr if self.mode == "stereo" else None, disp)
+        return Frame(shot.stamp, shot.bgr, depth, shot.bgr if self.mode == "stereo" else None)
 
     def error(self, trajectory: Trajectory | None = None) -> float:
         """Root mean square error of the positions, metres, of what is known now or was said."""

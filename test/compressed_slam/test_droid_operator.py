@@ -13,7 +13,7 @@ pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 from recordings import CAMERA, SIZE, walk
 
 from compressed_slam.droid_operator import DroidOperator
-from compressed_slam.frame import Frame, sampled_disp
+from compressed_slam.frame import Frame
 from compressed_slam.network import DroidNet
 from compressed_slam.projection import pixel_grid
 from compressed_slam.settings import preset
@@ -48,7 +48,7 @@ def operator() -> DroidOperator:
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
     shots = walk("wander", 1, 4.0, 12.0)[:12]
-    return [Frame(s.stamp, s.bgr, disp=sampled_disp(s.depth)) for s in shots]
+    return [Frame(s.stamp, s.bgr, s.depth) for s in shots]
 
 
 def test_many_edges_in_parts_say_what_few_say_at_once(
@@ -109,8 +109,8 @@ def test_no_nonsense_of_a_network_stops_the_system(
     )
     for frame in frames:
         right = frame.bgr if mode == "stereo" else None
-        disp = frame.disp if mode == "rgbd" else None
-        estimate = tracker.track(replace(frame, right=right, disp=disp))
+        depth = frame.depth if mode == "rgbd" else None
+        estimate = tracker.track(replace(frame, right=right, depth=depth))
         assert estimate.stamp == frame.stamp
         assert estimate.pose.isfinite().all()
         assert estimate.odometry.isfinite().all()

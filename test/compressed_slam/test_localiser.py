@@ -8,7 +8,7 @@ pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 from recordings import CAMERA, walk
 
 from compressed_slam import se3
-from compressed_slam.frame import Frame, map_intrinsics, sampled_disp
+from compressed_slam.frame import Frame, map_intrinsics
 from compressed_slam.keyframes import Keyframes
 from compressed_slam.localiser import Localiser
 from compressed_slam.oracle import Oracle
@@ -23,7 +23,7 @@ def test_the_covariance_is_that_of_the_errors(noise: float) -> None:
     truth = {shot.stamp: (shot.pose, shot.depth) for shot in (keyframe, seen)}
     oracle = Oracle(truth.__getitem__, CAMERA, noise=noise)
     localiser = Localiser(oracle, map_intrinsics(CAMERA))
-    frames = [Frame(s.stamp, s.bgr, disp=sampled_disp(s.depth)) for s in (keyframe, seen)]
+    frames = [Frame(s.stamp, s.bgr, s.depth) for s in (keyframe, seen)]
     poses = [se3.inverse(torch.tensor(s.pose)).float() for s in (keyframe, seen)]
     keyframes = Keyframes(2, (CAMERA.height // 8, CAMERA.width // 8))
     keyframes.append(frames[0], oracle.view(frames[0]), poses[0], 1.0)

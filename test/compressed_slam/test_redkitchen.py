@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 
 from compressed_slam.evaluation import absolute_error
-from compressed_slam.frame import Frame, sampled_disp
+from compressed_slam.frame import Frame
 from compressed_slam.oracle import Oracle
 from compressed_slam.settings import preset
 from compressed_slam.tracker import Health, Tracker
@@ -40,7 +40,7 @@ def test_redkitchen_is_tracked_to_two_centimetres(shared_data: Path, tmp_path: P
         stamp = int(sequence.stamps[index])
         depth = depths[stamp] = rectifier.depth(sequence.depth(index))
         picture = rectifier.image(sequence.bgr(index))
-        states.append(tracker.track(Frame(stamp, picture, disp=sampled_disp(depth))).health)
+        states.append(tracker.track(Frame(stamp, picture, depth)).health)
         depths = {stamp: depth}
     tracker.finish()
 
