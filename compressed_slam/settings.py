@@ -48,10 +48,10 @@ class SlamSettings(_Section):
         default=8, ge=1, description="keyframes between two runs of the backend"
     )
     max_backend_edges: int = Field(
-        default=768, ge=64, description="of the backend's graph; each takes memory"
+        default=640, ge=64, description="of the backend's graph; each takes memory"
     )
     max_keyframes: int = Field(
-        default=96,
+        default=80,
         ge=32,
         description="keyframes with maps in memory; of more the oldest that nothing overlaps go",
     )
