@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[int, int]]
 
 
+_BEFORE = 2  # keyframes before the first refined one that hold it in place
+
+
 class FactorGraph:
     """Matches and geometry refined in turns, over the rows of `keyframes`.
 
     An edge that has been refined often enough settles: it is matched no more, and its last answer
-    still counts where its two keyframes are moved.
+    still counts where keyframes near those that are refined are moved.
 
     Attributes:
         ii: (E,) rows of the keyframes that the pixels are of.
@@ -111,7 +114,7 @@ class FactorGraph:
         self._target, self._weight = coords + found.delta, found.weight
         self.ages = self.ages + 1
         keyframes.damping[torch.unique(self.ii)] = found.damping
-        edges = _joined(self._settled, Edges(self.ii, self.jj, self._target, self._weight))
+        edges = _joined(self._around(), Edges(self.ii, self.jj, self._target, self._weight))
         adjusted = adjust(
             keyframes.poses[:count],
             keyframes.disps[:count],
@@ -127,6 +130,12 @@ class FactorGraph:
         keyframes.poses[:count] = adjusted.poses
         keyframes.disps[:count] = adjusted.disps
         return adjusted.solved
+
+    def _around(self) -> Edges:
+        """Return the settled edges that touch what is refined, or come shortly before it."""
+        first = self.ii.min() - _BEFORE
+        near = (self._settled.ii >= first) & (self._settled.jj >= first)
+        return Edges(*(part[near] for part in self._settled))
 
     def _seer(self, i: int, j: int) -> View:
         view = self._keyframes.views[j]

@@ -95,7 +95,10 @@ class Frontend:
         return done
 
     def _refine(self, first_free: int, steps: int) -> bool:
-        free = torch.arange(len(self._keyframes), device=self._intrinsics.device) >= first_free
+        """Move keyframes from `first_free` on, but not those before the first that is refined."""
+        rows = torch.arange(len(self._keyframes), device=self._intrinsics.device)
+        refined = self._graph.ii.min() if len(self._graph) else 0
+        free = (rows >= first_free) & (rows > refined)
         solved = True
         for _ in range(steps):
             solved = self._graph.refine(free) and solved

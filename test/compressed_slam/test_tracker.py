@@ -139,11 +139,11 @@ def test_a_lost_camera_finds_back_to_what_it_saw_before() -> None:
         for index, shot in enumerate(shots[12:36])
     ]
     route = [*shots, *darkened(again, 0, 10)]
-    drive = Drive("rgbd")(route)
+    # What it finds is older than what the frontend works on.
+    drive = Drive("rgbd", window=6, backend_every=1000)(route)
     assert Health.TRACKING in health(drive)[-14:]
     back = health(drive).index(Health.TRACKING, len(shots) + 10)
     assert set(health(drive)[back:]) == {Health.TRACKING}
-    drive.tracker.finish()
     assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
 
 
@@ -213,13 +213,14 @@ def test_a_map_begins_with_the_first_frame_that_has_depth() -> None:
 
 def test_few_keyframes_stay_in_memory_and_all_poses_are_known() -> None:
     shots = walk("wander", 1, 4.0, RATE)
-    drive = Drive("rgbd", max_keyframes=32, window=10, backend_every=4, motion_threshold=0.5)
+    every = {"motion_threshold": 0.3, "keyframe_threshold": 0.1}
+    drive = Drive("rgbd", max_keyframes=32, window=10, backend_every=4, **every)
     most = 0
     for shot in shots:
         drive([shot])
         most = max(most, len(drive.tracker.keyframes))
-    assert sum(estimate.keyframe for estimate in drive.estimates) > 32
+    assert sum(estimate.keyframe for estimate in drive.estimates) > 40
     drive.tracker.finish()
-    assert most <= 32
+    assert most == 32
     assert len(drive.tracker.trajectory()) == len(shots)
     assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
