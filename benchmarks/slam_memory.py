@@ -55,17 +55,24 @@ def main() -> None:
     intrinsics = torch.tensor([width, width, width / 2, height / 2]) / STRIDE
     free = torch.arange(len(keyframes)) > 0
 
-    def refined(copy: Keyframes, edges: int, *, many: bool) -> FactorGraph:
+    def refined(copy: Keyframes, edges: int, *, lasting: bool) -> FactorGraph:
         graph = FactorGraph(
-            copy, operator.matcher(many=many), intrinsics, None, depth_weight=0.05, lm=1e-4, ep=0.1
+            copy,
+            operator.matcher(lasting=lasting),
+            intrinsics,
+            None,
+            depth_weight=0.05,
+            lm=1e-4,
+            ep=0.1,
         )
-        graph.add(neighbours(0, len(copy), 8)[-edges:])
+        # Of the backend's edges every keyframe has its share.
+        graph.add(neighbours(0, len(copy), 4 if len(copy) < edges else 8)[-edges:])
         graph.refine(free)
         return graph
 
-    frontend = refined(keyframes, settings.max_edges, many=False)
+    frontend = refined(keyframes, settings.max_edges, lasting=True)
     tell(f"frontend with {len(frontend)} edges")
-    backend = refined(keyframes.copy(), settings.max_backend_edges, many=True)
+    backend = refined(keyframes.copy(), settings.max_backend_edges, lasting=False)
     tell(f"backend with {len(backend)} edges")
 
 

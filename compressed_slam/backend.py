@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from compressed_slam.matching import Operator
     from compressed_slam.settings import SlamSettings
 
+_LOG = logging.getLogger(__name__)
 _STEPS = 12
 _EDGES_PER_KEYFRAME = 16
 _LM, _EP = 1e-5, 1e-2
@@ -33,26 +36,37 @@ class Correction:
         ids: identities of the n keyframes that were in it.
         poses: (n, 7) theirs now.
         disps: (n, h, w) theirs now.
-        motion: (7,) of the world's axes: a world-to-camera pose, composed with it, is the corrected
-            pose of a camera that moves with the latest keyframe of the run.
+        metric: whether their scale means anything.
     """
 
     map: Keyframes
     ids: list[int]
     poses: Tensor
     disps: Tensor
-    motion: Tensor
+    metric: bool
 
-    def apply(self) -> None:
-        """Correct the map; keyframes that came since the run began move with the latest of it."""
+    def apply(self) -> Tensor:
+        """Correct the map; keyframes that came since the run began move with the latest of it.
+
+        Returns:
+            (7,) motion of the world's axes: a world-to-camera pose, composed with it, is the
+            corrected pose of a camera that moves with that latest keyframe.
+        """
         keyframes = self.map
         rows = {identity: row for row, identity in enumerate(self.ids)}
-        for row, identity in enumerate(keyframes.ids):
-            if identity in rows:
-                keyframes.poses[row] = self.poses[rows[identity]]
-                keyframes.disps[row] = self.disps[rows[identity]]
-            else:
-                keyframes.poses[row] = se3.compose(keyframes.poses[row], self.motion)
+        known = [row for row, identity in enumerate(keyframes.ids) if identity in rows]
+        poses = self.poses[[rows[keyframes.ids[row]] for row in known]]
+        disps = self.disps[[rows[keyframes.ids[row]] for row in known]]
+        if not self.metric:
+            # The scale is anything: what tracking stands on stays as deep as it is.
+            scale = disps[-1].mean() / keyframes.disps[known[-1]].mean()
+            disps = disps / scale
+            poses = torch.cat([poses[:, :3] * scale, poses[:, 3:]], dim=1)
+        motion = se3.compose(se3.inverse(keyframes.poses[known[-1]]), poses[-1])
+        keyframes.poses[: len(keyframes)] = se3.compose(keyframes.poses[: len(keyframes)], motion)
+        keyframes.poses[known] = poses
+        keyframes.disps[known] = disps
+        return motion
 
 
 class Backend:
@@ -74,6 +88,7 @@ class Backend:
         self._baseline = baseline
         self._metric = metric
         self._thread = ThreadPoolExecutor(1, "slam-backend")
+        self._closed = Event()
         self._running: Future[Correction | None] | None = None
 
     @property
@@ -86,44 +101,41 @@ class Backend:
         self._running = self._thread.submit(self._run, keyframes, keyframes.copy())
 
     def result(self, *, wait: bool = False) -> Correction | None:
-        """Return what a run found, once, when it has ended; None also if it could not be solved."""
+        """Return what a run found, once, when it has ended; None if it found nothing.
+
+        A run that failed (there may have been no memory left for it) is logged, and the next one
+        tries again: tracking does not depend on it.
+        """
         if self._running is None or not (wait or self._running.done()):
             return None
         done, self._running = self._running, None
-        return done.result()
+        try:
+            return done.result()
+        except (RuntimeError, MemoryError):
+            _LOG.exception("the backend failed; the map stays as tracking made it")
+            return None
 
     def close(self) -> None:
-        """End; a run that is under way is waited for."""
+        """End, after the present step of a run that is under way."""
+        self._closed.set()
         self._thread.shutdown()
 
     def _run(self, original: Keyframes, keyframes: Keyframes) -> Correction | None:
         count = len(keyframes)
-        before = keyframes.poses[count - 1].clone()
-        depth = keyframes.disps[count - 1].mean()
         graph = self._graph(keyframes)
         free = torch.arange(count, device=self._intrinsics.device) >= 1
-        if not all(graph.refine(free) for _ in range(_STEPS)):
+        solved = [not self._closed.is_set() and graph.refine(free) for _ in range(_STEPS)]
+        if not any(solved):
             return None
-        if not self._metric:
-            # The scale is anything; what tracking stands on stays as deep as it was.
-            scale = keyframes.disps[count - 1].mean() / depth
-            keyframes.disps /= scale
-            keyframes.poses[:, :3] *= scale
-        after = keyframes.poses[count - 1]
-        return Correction(
-            original,
-            keyframes.ids,
-            keyframes.poses[:count],
-            keyframes.disps[:count],
-            se3.compose(se3.inverse(before), after),
-        )
+        poses, disps = keyframes.poses[:count], keyframes.disps[:count]
+        return Correction(original, keyframes.ids, poses, disps, self._metric)
 
     def _graph(self, keyframes: Keyframes) -> FactorGraph:
         """All keyframes with all that see the same, as far as the edges go."""
         settings, count = self._settings, len(keyframes)
         graph = FactorGraph(
             keyframes,
-            self._operator.matcher(many=True),
+            self._operator.matcher(lasting=False),
             self._intrinsics,
             self._baseline,
             depth_weight=settings.depth_weight,

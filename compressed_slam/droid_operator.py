@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from compressed_slam.correlation import DirectCorrelation, StoredCorrelation, feature_pyramid
@@ -14,7 +16,6 @@ from compressed_slam.projection import pixel_grid
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from compressed_slam.frame import Frame
     from compressed_slam.network import DroidNet
 
-_EDGES_AT_ONCE = 8  # about: those of one source stay together; more take memory, and no less time
+_EDGES_AT_ONCE = {"cpu": 8, "cuda": 64}
+"""About: those of one source stay together. On a CPU more take memory, and no less time."""
 
 
 class DroidOperator:
@@ -37,15 +39,15 @@ class DroidOperator:
         right = None if frame.right is None else _View(self._network, frame.right, None)
         return _View(self._network, frame.bgr, right)
 
-    def matcher(self, *, many: bool) -> _Matcher:
-        """Return one that correlates whole maps once or, for `many` edges, at every look.
+    def matcher(self, *, lasting: bool) -> _Matcher:
+        """Return one that correlates whole maps once, for `lasting` edges, or at every look.
 
-        The hidden states of many edges are kept in half precision, which they bear: they lie
-        between -1 and 1.
+        Without, hidden states are kept in half precision, which they bear: they lie between -1
+        and 1.
         """
-        if many:
-            return _Matcher(self._network, DirectCorrelation(), torch.float16)
-        return _Matcher(self._network, StoredCorrelation(), torch.float32)
+        if lasting:
+            return _Matcher(self._network, StoredCorrelation(), torch.float32)
+        return _Matcher(self._network, DirectCorrelation(), torch.float16)
 
 
 class _View:
@@ -53,7 +55,7 @@ class _View:
 
     def __init__(self, network: DroidNet, bgr: NDArray[np.uint8], right: _View | None) -> None:
         self._network = network
-        self._bgr = bgr
+        self._bgr = np.ascontiguousarray(bgr)
         self.right = right
         with torch.inference_mode():
             pyramid = feature_pyramid(network.feature_maps(self._image())[0])
@@ -126,13 +128,13 @@ class _Matcher:
 
     def _parts(self) -> Iterator[list[int]]:
         """Edges to compute at once, in rising order of their sources."""
-        part: list[int] = []
+        enough = _EDGES_AT_ONCE[self._net.device.type]
         order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
-        for place, row in enumerate(order):
-            part.append(row)
-            last = place + 1 == len(order)
-            if last or (
-                len(part) >= _EDGES_AT_ONCE and self._keys[order[place + 1]] != self._keys[row]
-            ):
+        part: list[int] = []
+        for _, rows in groupby(order, key=self._keys.__getitem__):
+            part += rows
+            if len(part) >= enough:
                 yield part
                 part = []
+        if part:
+            yield part

@@ -26,8 +26,8 @@ _BEFORE = 2  # keyframes before the first refined one that hold it in place
 class FactorGraph:
     """Matches and geometry refined in turns, over the rows of `keyframes`.
 
-    An edge that has been refined often enough settles: it is matched no more, and its last answer
-    still counts where keyframes near those that are refined are moved.
+    An edge that has been refined often enough becomes inactive: it is matched no more, and its last
+    answer still counts where keyframes near those that are refined are moved.
 
     Attributes:
         ii: (E,) rows of the keyframes that the pixels are of.
@@ -51,12 +51,12 @@ class FactorGraph:
         self._matcher = matcher
         self._intrinsics = intrinsics
         self._baseline = baseline
-        self._damping = {"depth_weight": depth_weight, "lm": lm, "ep": ep}
+        self._depth_weight, self._lm, self._ep = depth_weight, lm, ep
         none = torch.zeros(0, dtype=torch.long, device=intrinsics.device)
         maps = intrinsics.new_zeros((0, *keyframes.disps.shape[1:], 2))
         self.ii = self.jj = self.ages = none
         self._target = self._weight = maps
-        self._settled = Edges(none, none, maps, maps)
+        self._inactive = Edges(none, none, maps, maps)
 
     def __len__(self) -> int:
         """The number of edges that are refined."""
@@ -83,24 +83,28 @@ class FactorGraph:
         self._target = torch.cat([self._target, coords])
         self._weight = torch.cat([self._weight, torch.zeros_like(coords)])
 
-    def settle(self, done: Tensor, oldest: int) -> None:
-        """Refine the edges `done` (E,) no more; forget settled ones of rows before `oldest`."""
+    def inactive_pairs(self) -> list[tuple[int, int]]:
+        """Return the edges that are refined no more, as (i, j)."""
+        return list(zip(self._inactive.ii.tolist(), self._inactive.jj.tolist(), strict=True))
+
+    def deactivate(self, done: Tensor, oldest: int) -> None:
+        """Refine the edges `done` (E,) no more; forget inactive ones of rows before `oldest`."""
         new = Edges(self.ii[done], self.jj[done], self._target[done], self._weight[done])
-        both = _joined(self._settled, new)
+        both = _joined(self._inactive, new)
         recent = (both.ii >= oldest) & (both.jj >= oldest)
-        self._settled = Edges(*(part[recent] for part in both))
+        self._inactive = Edges(*(part[recent] for part in both))
         self._keep(~done)
 
     def remove(self, row: int) -> None:
         """Forget a keyframe's edges, before the keyframe itself is removed."""
         self._keep((self.ii != row) & (self.jj != row))
-        ii, jj, *maps = self._settled
+        ii, jj, *maps = self._inactive
         others = (ii != row) & (jj != row)
         ii, jj = (rows[others] - (rows[others] > row).long() for rows in (ii, jj))
-        self._settled = Edges(ii, jj, *(part[others] for part in maps))
+        self._inactive = Edges(ii, jj, *(part[others] for part in maps))
         self.ii, self.jj = (rows - (rows > row).long() for rows in (self.ii, self.jj))
 
-    def refine(self, free: Tensor, iterations: int = 2) -> bool:
+    def refine(self, free: Tensor) -> bool:
         """Match once, then adjust the poses of the rows `free` (N,) and the sources' depths.
 
         Returns:
@@ -122,20 +126,21 @@ class FactorGraph:
             edges,
             keyframes.damping[torch.unique(edges.ii)],
             free=free,
-            iterations=iterations,
             measured=keyframes.measured[:count],
             baseline=self._baseline,
-            **self._damping,
+            depth_weight=self._depth_weight,
+            lm=self._lm,
+            ep=self._ep,
         )
         keyframes.poses[:count] = adjusted.poses
         keyframes.disps[:count] = adjusted.disps
         return adjusted.solved
 
     def _around(self) -> Edges:
-        """Return the settled edges that touch what is refined, or come shortly before it."""
+        """Return the inactive edges between what is refined, or comes shortly before it."""
         first = self.ii.min() - _BEFORE
-        near = (self._settled.ii >= first) & (self._settled.jj >= first)
-        return Edges(*(part[near] for part in self._settled))
+        near = (self._inactive.ii >= first) & (self._inactive.jj >= first)
+        return Edges(*(part[near] for part in self._inactive))
 
     def _seer(self, i: int, j: int) -> View:
         view = self._keyframes.views[j]
@@ -148,6 +153,8 @@ class FactorGraph:
         )[0]
 
     def _keep(self, mask: Tensor) -> None:
+        if mask.all():
+            return
         self._matcher.keep(mask)
         self.ii, self.jj, self.ages = self.ii[mask], self.jj[mask], self.ages[mask]
         self._target, self._weight = self._target[mask], self._weight[mask]

@@ -1,4 +1,9 @@
-"""One picture on its way through tracking and mapping, and the maps' lattice of samples in it."""
+"""One picture on its way through tracking and mapping, and the maps' lattice of samples in it.
+
+The maps' samples are the picture's pixels 0, 8, 16 ...: there the encoders' filters are centred,
+and there an eighth of the intrinsics is exact. (DROID-SLAM takes a sensor's depth three pixels
+beside them.)
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from compressed_slam.encoder import STRIDE
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -17,11 +24,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.calibration import Calibration
 
-STRIDE = 8
-"""Pixels of the picture for one of the maps. The maps' samples are its pixels 0, 8, 16 ...: there
-the encoders' filters are centred, and there an eighth of the intrinsics is exact. (DROID-SLAM takes
-a sensor's depth three pixels beside them.)
-"""
 _NEAREST = 0.1  # metres; what a depth camera reports nearer than that is wrong
 
 
@@ -34,6 +36,8 @@ class Frame:
         bgr: (H, W, 3) uint8.
         depth: (H, W) metres, NaN (or 0) where unseen; None without a sensor.
         right: as `bgr`, of the other camera of a stereo pair; None without one.
+
+    The images are kept for a while: do not write to them.
     """
 
     stamp: int

@@ -40,7 +40,7 @@ class Frontend:
         self._intrinsics = intrinsics
         self._graph = FactorGraph(
             keyframes,
-            operator.matcher(many=False),
+            operator.matcher(lasting=True),
             intrinsics,
             baseline,
             depth_weight=settings.depth_weight,
@@ -56,9 +56,9 @@ class Frontend:
         """
         count = len(self._keyframes)
         self._graph.add([*neighbours(0, count, _FIRST_RADIUS), *self._stereo_pairs(0)])
-        solved = self._refine(1, _FIRST_STEPS)
-        self._add_nearby(0, searched=0)
-        return self._refine(1, _FIRST_STEPS) and solved
+        self._refine(1, _FIRST_STEPS)
+        self._graph.add(self._nearby(0, 0, self._settings.max_edges - len(self._graph)))
+        return self._refine(1, _FIRST_STEPS)
 
     def step(self, partner: int | None = None) -> None:
         """Work the newest keyframe in; the one before is given up if it says nothing new.
@@ -69,11 +69,12 @@ class Frontend:
         """
         settings, graph, keyframes = self._settings, self._graph, self._keyframes
         first = max(0, len(keyframes) - settings.window)
-        graph.settle(self._done(), first)
-        if partner is not None:
-            newest = len(keyframes) - 1
-            graph.add([(partner, newest), (newest, partner)])
-        self._add_nearby(first, searched=max(first, len(keyframes) - _SEARCHED))
+        graph.deactivate(graph.ages > settings.max_age, first)
+        newest = len(keyframes) - 1
+        pairs = [] if partner is None else [(partner, newest), (newest, partner)]
+        pairs += self._nearby(first, max(first, len(keyframes) - _SEARCHED), settings.max_edges)
+        graph.deactivate(self._oldest(len(graph) + len(pairs) - settings.max_edges), first)
+        graph.add(pairs)
         self._refine(first + 1, _STEPS)
         row = len(keyframes) - 2
         if row > 0 and self._distance(row - 1, row) < settings.keyframe_threshold:
@@ -86,22 +87,21 @@ class Frontend:
         self._graph.remove(row)
         self._keyframes.retire(row)
 
-    def _done(self) -> Tensor:
-        """(E,) edges that were refined long enough, or whose places the newest keyframe needs."""
-        settings, ages = self._settings, self._graph.ages
-        done = ages > settings.max_age
-        kept = max(0, settings.max_edges - 4 * (settings.frontend.radius + 1))
-        done[ages.argsort(stable=True)[kept:]] = True
-        return done
+    def _oldest(self, count: int) -> Tensor:
+        """(E,) the `count` edges that were refined most often, of equals those farthest back."""
+        graph = self._graph
+        order = graph.ages * len(self._keyframes) - torch.maximum(graph.ii, graph.jj)
+        oldest = torch.zeros_like(order, dtype=torch.bool)
+        oldest[order.argsort(descending=True)[: max(0, count)]] = True
+        return oldest
 
     def _refine(self, first_free: int, steps: int) -> bool:
         """Move keyframes from `first_free` on, but not those before the first that is refined."""
         rows = torch.arange(len(self._keyframes), device=self._intrinsics.device)
         refined = self._graph.ii.min() if len(self._graph) else 0
         free = (rows >= first_free) & (rows > refined)
-        solved = True
         for _ in range(steps):
-            solved = self._graph.refine(free) and solved
+            solved = self._graph.refine(free)
         return solved
 
     def _distance(self, i: int, j: int) -> float:
@@ -111,8 +111,8 @@ class Frontend:
             keyframes.poses, keyframes.disps, self._intrinsics, *rows, beta=beta
         ).item()
 
-    def _add_nearby(self, first: int, searched: int) -> None:
-        """Join the keyframes from `searched` on with those from `first` on that see the same."""
+    def _nearby(self, first: int, searched: int, room: int) -> list[tuple[int, int]]:
+        """Return new edges of keyframes from `searched` on with those from `first` on."""
         settings, keyframes, count = self._settings, self._keyframes, len(self._keyframes)
         distances = distance_table(
             keyframes.poses[first:count],
@@ -121,16 +121,15 @@ class Frontend:
             beta=settings.beta,
             since=searched - first,
         )
-        pairs = self._graph.pairs()
+        pairs = self._graph.pairs() + self._graph.inactive_pairs()
         taken = [(i - first, j - first) for i, j in pairs if i != j and min(i, j) >= first]
-        room = max(0, settings.max_edges - len(self._graph))
         chosen = nearby(distances, settings.frontend, taken, room, since=searched - first)
-        self._graph.add([(i + first, j + first) for i, j in chosen])
-        self._graph.add(self._stereo_pairs(searched))
+        return [*((i + first, j + first) for i, j in chosen), *self._stereo_pairs(searched)]
 
     def _stereo_pairs(self, first: int) -> list[tuple[int, int]]:
         """The edges from a left picture to its right one that are still to be made."""
-        there = {i for i, j in self._graph.pairs() if i == j}
+        pairs = self._graph.pairs() + self._graph.inactive_pairs()
+        there = {i for i, j in pairs if i == j}
         views = self._keyframes.views
         return [
             (row, row)

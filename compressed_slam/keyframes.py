@@ -82,8 +82,8 @@ class Keyframes:
         """Whether one must go before another can come."""
         return len(self) == len(self.poses)
 
-    def append(self, frame: Frame, view: View, pose: Tensor, disp: Tensor | float) -> int:
-        """Take a frame in and return its identity.
+    def append(self, frame: Frame, view: View, pose: Tensor, disp: Tensor | float) -> None:
+        """Take a frame in.
 
         Args:
             frame: becomes a keyframe.
@@ -92,17 +92,16 @@ class Keyframes:
             disp: (h, w) or one number, first guess where the frame measured nothing.
         """
         row = len(self)
-        self.ids.append(self.next_id)
-        self.next_id += 1
-        self.stamps.append(frame.stamp)
-        self.views.append(view)
         self.poses[row] = pose
         self.measured[row] = 0.0 if frame.disp is None else frame.disp
         self.disps[row] = disp
         known = self.measured[row] > 0
         self.disps[row][known] = self.measured[row][known]
         self.colours[row] = frame.colours
-        return self.ids[row]
+        self.ids.append(self.next_id)
+        self.next_id += 1
+        self.stamps.append(frame.stamp)
+        self.views.append(view)
 
     def retire(self, row: int) -> None:
         """Let a keyframe that is not the last one go; its pose follows the next one in time."""

@@ -42,18 +42,18 @@ class Motion:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class Localisation:
     """Where a picture was taken from, and by what.
 
     Attributes:
         located: its pose, world to camera, and how sure that is.
         confidence: mean weight of the matches with the keyframe that matches best, 0..1.
-        flow: from the latest of the keyframes, as in `Motion`.
+        motion: from the latest of the keyframes.
     """
 
     located: Located
     confidence: float
-    flow: float
+    motion: Motion
 
 
 class Localiser:
@@ -66,7 +66,7 @@ class Localiser:
 
     def motion(self, source: View, target: View, size: tuple[int, int]) -> Motion:
         """Return how far a picture is from another; `size` is that of the maps, (h, w)."""
-        matcher = self._operator.matcher(many=False)
+        matcher = self._operator.matcher(lasting=False)
         matcher.add([0], [source], [target])
         grid = pixel_grid(*size, device=self._intrinsics.device)[None]
         found = matcher.refine(grid, grid)
@@ -74,7 +74,7 @@ class Localiser:
 
     def locate(
         self, view: View, guess: Tensor, keyframes: Keyframes, rows: Sequence[int]
-    ) -> Sighting:
+    ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
         Args:
@@ -89,7 +89,7 @@ class Localiser:
         disps = keyframes.disps[known]
         ii = torch.arange(here, device=guess.device)
         jj = torch.full_like(ii, here)
-        matcher = self._operator.matcher(many=False)
+        matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [keyframes.views[row] for row in rows], [view] * here)
         coords, _ = project(poses, disps, self._intrinsics, ii, jj)
         target = coords
@@ -101,8 +101,8 @@ class Localiser:
             poses[here] = located.pose
             coords, _ = project(poses, disps, self._intrinsics, ii, jj)
         grid = pixel_grid(*disps.shape[1:], device=guess.device)
-        return Sighting(
+        return Localisation(
             located,
             confidence=found.weight.mean(dim=(1, 2, 3)).max().item(),
-            flow=Motion.of(target[-1] - grid, found.weight[-1]).flow,
+            motion=Motion.of(target[-1] - grid, found.weight[-1]),
         )

@@ -64,5 +64,10 @@ class Operator(Protocol):
     def view(self, frame: Frame) -> View:
         """Look at a frame once; is called for every frame."""
 
-    def matcher(self, *, many: bool) -> Matcher:
-        """Return an empty matcher, for `many` edges one that trades time for memory."""
+    def matcher(self, *, lasting: bool) -> Matcher:
+        """Return an empty matcher.
+
+        Args:
+            lasting: whether edges are refined so often that it pays to prepare them, which takes
+                memory.
+        """

@@ -7,9 +7,9 @@ tracking and mapping can be judged before, and apart from, any weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from compressed_slam import se3
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -41,6 +40,7 @@ _OUTLIER = 20.0  # map pixels
 class _View:
     """Attributes: `pose` (7,) world to camera; `disp` (h, w), 0 where unknown."""
 
+    stamp: int
     pose: Tensor
     disp: Tensor
     dark: bool
@@ -60,7 +60,7 @@ class Oracle:
         outliers: float = 0.0,
         seed: int = 0,
     ) -> None:
-        """Answer with the truth and what is to spoil it; an edge keeps its errors.
+        """Answer with the truth and what is to spoil it, always the same for the same two pictures.
 
         Args:
             truth: looks a frame's pose and depth up.
@@ -75,7 +75,7 @@ class Oracle:
         self._baseline = baseline
         self._noise = noise
         self._outliers = outliers
-        self._seeds = count(seed)
+        self._seed = seed
 
     def view(self, frame: Frame) -> _View:
         """Look the truth up."""
@@ -87,26 +87,23 @@ class Oracle:
         if self._baseline is not None and frame.right is not None:
             # Nothing is hidden from the right camera: its depth is not known.
             there = se3.compose(self._baseline, world_to_camera)
-            right = _View(there, torch.zeros_like(disp), dark, None)
-        return _View(world_to_camera, disp, dark, right)
+            right = _View(-1 - frame.stamp, there, torch.zeros_like(disp), dark, None)
+        return _View(frame.stamp, world_to_camera, disp, dark, right)
 
-    def matcher(self, *, many: bool) -> _Matcher:
-        """`many` makes no difference."""
-        del many
-        random = torch.Generator().manual_seed(next(self._seeds))
-        return _Matcher(self._intrinsics, self._noise, self._outliers, random)
+    def matcher(self, *, lasting: bool) -> _Matcher:
+        """`lasting` makes no difference."""
+        del lasting
+        return _Matcher(self._intrinsics, self._noise, self._outliers, self._seed)
 
 
 class _Matcher:
     """Where the edges' pixels truly went, found out when the edges are added."""
 
-    def __init__(
-        self, intrinsics: Tensor, noise: float, outliers: float, random: torch.Generator
-    ) -> None:
+    def __init__(self, intrinsics: Tensor, noise: float, outliers: float, seed: int) -> None:
         self._intrinsics = intrinsics
         self._noise = noise
         self._outliers = outliers
-        self._random = random
+        self._seed = seed
         self._keys = torch.zeros(0, dtype=torch.long)
         self._seen = torch.zeros(0)
         self._weight = torch.zeros(0)
@@ -114,7 +111,10 @@ class _Matcher:
     def add(self, keys: Sequence[int], sources: Sequence[_View], targets: Sequence[_View]) -> None:
         """See `Matcher`."""
         seen, weight = self._found(sources, targets)
-        seen = seen + self._error(seen)
+        if self._noise or self._outliers:
+            pairs = zip(sources, targets, strict=True)
+            errors = [self._error(i.stamp, j.stamp, seen.shape[1:3]) for i, j in pairs]
+            seen = seen + torch.from_numpy(np.stack(errors))
         if len(self._keys):
             seen, weight = torch.cat([self._seen, seen]), torch.cat([self._weight, weight])
         self._keys = torch.cat([self._keys, torch.tensor(list(keys), dtype=torch.long)])
@@ -155,10 +155,9 @@ class _Matcher:
         weight = (seen & lit[:, None, None]).float()
         return coords, weight[..., None].expand_as(coords).contiguous()
 
-    def _error(self, coords: Tensor) -> Tensor | float:
-        if not self._noise and not self._outliers:
-            return 0.0
-        error = self._noise * torch.randn(coords.shape, generator=self._random)
-        wild = torch.rand(coords.shape[:-1], generator=self._random) < self._outliers
-        anywhere = _OUTLIER * (2 * torch.rand(coords.shape, generator=self._random) - 1)
-        return torch.where(wild[..., None], anywhere, error)
+    def _error(self, source: int, target: int, size: tuple[int, ...]) -> NDArray[np.float32]:
+        """(h, w, 2) of the matches from the picture of one stamp to that of another."""
+        random = np.random.default_rng([self._seed, *np.array([source, target]).view(np.uint64)])
+        error = self._noise * random.standard_normal((*size, 2), np.float32)
+        wild = random.random((*size, 1)) < self._outliers
+        return np.where(wild, random.uniform(-_OUTLIER, _OUTLIER, (*size, 2)), error).astype("f4")

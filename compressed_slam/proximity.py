@@ -55,16 +55,16 @@ def nearby(
 ) -> Pairs:
     """Choose edges by distance, the nearest first, no two of them close to each other.
 
-    Keyframes that follow each other are joined in any case, both ways. Then come the other pairs up
-    to the threshold, both ways; each keeps those around it from being chosen, the wider the farther
-    apart in time its two ends are. (The rule of DROID-SLAM's factor graph.)
+    Keyframes that follow each other are joined in any case, whatever the room, both ways. Then come
+    the other pairs up to the threshold, both ways; each keeps those around it from being chosen,
+    the wider the farther apart in time its two ends are. (The rule of DROID-SLAM's factor graph.)
 
     Args:
         distances: (n, n) symmetric, row and column k for keyframe k; infinite where two see nothing
             in common, or are not to be joined by distance.
         settings: threshold, radius and suppression.
         taken: edges that are there already; they suppress, and are not returned.
-        room: most edges to return.
+        room: most edges to return, but for those of keyframes that follow each other.
         since: at least one end of an edge is that keyframe or a later one.
 
     Returns:
@@ -88,7 +88,7 @@ def nearby(
             break
         chosen += [pair for pair in ((i, j), (j, i)) if pair not in known]
         _suppress(open_to_choice, i, j, settings.suppress)
-    return chosen[:room]
+    return chosen
 
 
 def _suppress(distances: NDArray[np.floating[Any]], i: int, j: int, suppress: int) -> None:

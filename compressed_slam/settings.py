@@ -40,8 +40,8 @@ class SlamSettings(_Section):
         default=2.0, description="distance under which the last but one keyframe is given up"
     )
     window: int = Field(default=25, ge=5, description="latest keyframes that the frontend works on")
-    max_edges: int = Field(default=48, ge=8, description="of the frontend's graph")
-    max_age: int = Field(default=20, ge=1, description="updates after which an edge is dropped")
+    max_edges: int = Field(default=48, description="of the frontend's graph")
+    max_age: int = Field(default=20, ge=1, description="updates that an edge takes part in")
     frontend: ProximitySettings = ProximitySettings(threshold=12.0, radius=2, suppress=1)
     backend: ProximitySettings = ProximitySettings(threshold=20.0, radius=2, suppress=3)
     backend_every: int = Field(
@@ -66,11 +66,26 @@ class SlamSettings(_Section):
     )
 
     @model_validator(mode="after")
-    def _window_fits(self) -> SlamSettings:
+    def _all_fits(self) -> SlamSettings:
         if self.max_keyframes < self.window + self.warm_up:
             message = (
                 f"max_keyframes {self.max_keyframes} is less than window {self.window} and "
                 f"warm_up {self.warm_up} together: raise it, or lower those"
+            )
+            raise ValueError(message)
+        # What joins keyframes to those after them comes first; a rest must be left for others.
+        least = 12 * (self.frontend.radius + 1)
+        if self.max_edges < least:
+            message = (
+                f"max_edges {self.max_edges} is too few for frontend.radius "
+                f"{self.frontend.radius}: give {least} or more"
+            )
+            raise ValueError(message)
+        least = (2 * (self.backend.radius + 1) + 2) * self.max_keyframes
+        if self.max_backend_edges < least:
+            message = (
+                f"max_backend_edges {self.max_backend_edges} is too few for max_keyframes "
+                f"{self.max_keyframes}: give {least} or more"
             )
             raise ValueError(message)
         return self

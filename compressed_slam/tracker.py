@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import torch
 
 from compressed_slam import se3
 from compressed_slam.backend import Backend
-from compressed_slam.frame import STRIDE, map_intrinsics
+from compressed_slam.encoder import STRIDE
+from compressed_slam.frame import map_intrinsics
 from compressed_slam.frontend import Frontend
 from compressed_slam.keyframes import Keyframes
 from compressed_slam.localiser import Localiser
 from compressed_slam.projection import frame_distance
 from compressed_slam.trajectory_log import TrajectoryLog
-from edge_runtime.errors import MessageError
+from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from compressed_slam.backend import Correction
     from compressed_slam.frame import Frame
-    from compressed_slam.localiser import Sighting
+    from compressed_slam.localiser import Localisation
     from compressed_slam.matching import Operator, View
     from compressed_slam.settings import SlamSettings
     from edge_runtime.calibration import Calibration
@@ -50,7 +51,8 @@ class Estimate:
 
     Attributes:
         stamp: of the picture, ns.
-        odometry: (7,) camera to odometry frame: smooth, drifts.
+        odometry: (7,) camera to odometry frame: smooth, drifts; jumps only where a lost camera is
+            found again.
         pose: (7,) camera to map: corrected by the backend, may jump.
         covariance: (6, 6) of the tangent that perturbs the world-to-camera pose on the left,
             [translation, rotation]; infinite where nothing is known.
@@ -94,7 +96,17 @@ class Tracker:
             baseline: (7,) from the left camera's axes to the right one's, of stereo frames.
             measures_depth: whether the frames come with measured inverse depth.
             device: where the geometry is computed; the operator's.
+
+        Raises:
+            SettingError: a camera whose sides are no multiples of 8.
         """
+        if camera.width % STRIDE or camera.height % STRIDE:
+            message = (
+                f"pictures of {camera.width}x{camera.height}: both sides must be multiples of "
+                f"{STRIDE}; a Rectifier makes such pictures"
+            )
+            raise SettingError(message)
+        self._camera = camera
         self._settings = settings
         self._operator = operator
         self._intrinsics = map_intrinsics(camera).to(device)
@@ -120,14 +132,16 @@ class Tracker:
         A frame that is lost gets the last pose that was known.
 
         Raises:
-            MessageError: the frame is older than the one before it; it was not looked at.
+            MessageError: the frame is older than the one before it, or of another size than the
+                camera's; it was not looked at.
         """
-        if self._stamp is not None and frame.stamp < self._stamp:
-            message = (
-                f"an image of time {frame.stamp} ns came after one of {self._stamp} ns: images "
-                "come in the order of their time; start anew where a recording does"
-            )
-            raise MessageError(message, "order")
+        self._check(frame)
+        # What the tracker was not told to use it does not look at.
+        frame = replace(
+            frame,
+            depth=frame.depth if self._measures_depth else None,
+            right=None if self._baseline is None else frame.right,
+        )
         view = self._operator.view(frame)
         self._correct(self._backend.result())
         estimate = (self._follow if self._started else self._initialise)(frame, view)
@@ -136,13 +150,17 @@ class Tracker:
         self._stamp = frame.stamp
         return estimate
 
+    def close(self) -> None:
+        """End the backend's thread."""
+        self._backend.close()
+
     def finish(self) -> None:
-        """Refine the whole map once more, with nothing left to track."""
+        """Refine the whole map once more, with nothing left to track, and close."""
         self._correct(self._backend.result(wait=True))
         if self._started:
             self._backend.begin(self.keyframes)
             self._correct(self._backend.result(wait=True))
-        self._backend.close()
+        self.close()
 
     def trajectory(self) -> Trajectory:
         """Return the poses of all frames that were not lost, camera to map, as now known.
@@ -154,6 +172,23 @@ class Tracker:
             np.concatenate([part.stamps for part in parts]),
             np.concatenate([part.poses for part in parts]),
         )
+
+    def _check(self, frame: Frame) -> None:
+        if self._stamp is not None and frame.stamp < self._stamp:
+            message = (
+                f"an image of time {frame.stamp} ns came after one of {self._stamp} ns: images "
+                "come in the order of their time; start anew where a recording does"
+            )
+            raise MessageError(message, "order")
+        expected = self._camera.height, self._camera.width
+        for name in ("bgr", "depth", "right"):
+            image = getattr(frame, name)
+            if image is not None and image.shape[:2] != expected:
+                message = (
+                    f"{name} is {image.shape[1]}x{image.shape[0]}, but the pictures' camera has "
+                    f"{expected[1]}x{expected[0]}: rectify both with it"
+                )
+                raise MessageError(message, "size")
 
     def _begin_map(self, first_id: int) -> None:
         device, settings = self._pose.device, self._settings
@@ -186,12 +221,17 @@ class Tracker:
         return self._estimate(frame, Health.INITIALISING, keyframe=moved)
 
     def _take_first(self, frame: Frame, view: View) -> bool:
-        """Make the first keyframe of a map, unless it lacks the depth that it should come with."""
+        """Make the first keyframe of a map, if it shows something and can tell how far that is."""
+        measured = frame.disp
         if self._measures_depth and (
-            frame.disp is None or (frame.disp > 0).float().mean() < _LEAST_DEPTH
+            measured is None or (measured > 0).float().mean() < _LEAST_DEPTH
         ):
             return False
-        measured = frame.disp if self._measures_depth else None
+        if self._baseline is not None and view.right is None:
+            return False
+        seen = self._localiser.motion(view, view, self._size).confidence
+        if seen <= self._settings.least_confidence:
+            return False
         depth = 1.0 if measured is None else measured[measured > 0].mean()
         self.keyframes.append(frame, view, self._pose, depth)
         if self._metric:
@@ -212,44 +252,47 @@ class Tracker:
         moves_on = soon and not self._missed
         guess = se3.compose(self._motion, self._pose) if moves_on else self._pose
         rows = range(max(0, count - _NEIGHBOURS), count)
-        sighting: Sighting | None = self._localiser.locate(view, guess, keyframes, rows)
-        partner = None
-        if sighting is None or not self._good(sighting):
-            partner, sighting = self._search(view)
-        if sighting is None:
+        near = self._localiser.locate(view, guess, keyframes, rows)
+        partner, found = (None, near) if self._good(near) else self._search(view)
+        if found is None:
             return self._miss(frame, Health.LOST)
-        pose = sighting.located.pose
+        pose = found.located.pose
+        steady = moves_on and partner is None
         self._motion = (
-            se3.compose(pose, se3.inverse(self._pose)) if moves_on else se3.identity(pose.device)
+            se3.compose(pose, se3.inverse(self._pose)) if steady else se3.identity(pose.device)
         )
         self._pose, self._missed = pose, 0
-        new = sighting.flow > self._settings.motion_threshold or partner is not None
+        motion, settings = found.motion, self._settings
+        # Of a keyframe that is out of view, the flow says nothing.
+        unseen = motion.confidence <= settings.least_confidence
+        new = unseen or motion.flow > settings.motion_threshold or partner is not None
         if new:
             self._add_keyframe(frame, view, partner)
-        covariance = sighting.located.covariance
+        covariance = found.located.covariance
         return self._estimate(frame, Health.TRACKING, keyframe=new, covariance=covariance)
 
-    def _good(self, sighting: Sighting) -> bool:
-        return sighting.located.solved and sighting.confidence > self._settings.least_confidence
+    def _good(self, found: Localisation) -> bool:
+        return found.located.solved and found.confidence > self._settings.least_confidence
 
-    def _search(self, view: View) -> tuple[int | None, Sighting | None]:
+    def _search(self, view: View) -> tuple[int | None, Localisation | None]:
         """Look for a lost camera near a few keyframes, others at every turn."""
         keyframes, count = self.keyframes, len(self.keyframes)
         tries = min(_CANDIDATES, count)
         rows = {count - 1, *((self._next_candidate + k) % count for k in range(tries))}
         self._next_candidate = (self._next_candidate + tries) % count
-        found = [
+        located = [
             (row, self._localiser.locate(view, keyframes.poses[row], keyframes, [row]))
             for row in sorted(rows)
         ]
-        good = [(row, sighting) for row, sighting in found if self._good(sighting)]
+        good = [(row, found) for row, found in located if self._good(found)]
         return max(good, key=lambda each: each[1].confidence, default=(None, None))
 
     def _miss(self, frame: Frame, health: Health) -> Estimate:
         """Nothing known was recognised; after too long of that a new map begins."""
         self._missed += 1
         if self._missed > self._settings.patience:
-            self._ended_maps.append(Trajectory(*self._log.poses(self.keyframes)))
+            if self._started:
+                self._ended_maps.append(Trajectory(*self._log.poses(self.keyframes)))
             self._begin_map(self.keyframes.next_id)
         return self._estimate(frame, health, keyframe=False)
 
@@ -292,9 +335,9 @@ class Tracker:
     def _correct(self, correction: Correction | None) -> None:
         if correction is None or correction.map is not self.keyframes:
             return
-        correction.apply()
-        self._pose = se3.compose(self._pose, correction.motion)
-        self._odometry_of_map = se3.compose(self._odometry_of_map, correction.motion)
+        motion = correction.apply()
+        self._pose = se3.compose(self._pose, motion)
+        self._odometry_of_map = se3.compose(self._odometry_of_map, motion)
 
     def _estimate(
         self, frame: Frame, health: Health, *, keyframe: bool, covariance: Tensor | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import cv2
 import numpy as np
 
+from compressed_slam.encoder import STRIDE
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
 
-_STRIDE = 8  # pixels of the picture for one of the feature maps
 _SMALLEST = 128  # the correlation pyramid needs feature maps of 16x16
 
 
@@ -39,10 +39,10 @@ class Framing:
 
     def __post_init__(self) -> None:
         width, height = self.size
-        if width % _STRIDE or height % _STRIDE or min(self.size) < _SMALLEST:
+        if width % STRIDE or height % STRIDE or min(self.size) < _SMALLEST:
             message = (
                 f"a picture of {width}x{height} is not possible: both sides must be multiples of "
-                f"{_STRIDE} and at least {_SMALLEST}"
+                f"{STRIDE} and at least {_SMALLEST}"
             )
             raise SettingError(message)
 
@@ -60,7 +60,7 @@ class Framing:
         """
         scale = (pixels / (camera.width * camera.height)) ** 0.5
         width, height = int(camera.width * scale), int(camera.height * scale)
-        return cls((width - width % _STRIDE, height - height % _STRIDE), (width, height), (0, 0))
+        return cls((width - width % STRIDE, height - height % STRIDE), (width, height), (0, 0))
 
 
 FRAMINGS: dict[str, Callable[[Calibration], Framing]] = {

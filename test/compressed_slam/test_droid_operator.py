@@ -65,8 +65,8 @@ def test_many_edges_in_parts_say_what_few_say_at_once(
     grid = pixel_grid(HEIGHT, WIDTH)
     coords = grid + torch.randn((len(pairs), HEIGHT, WIDTH, 2)) * 2
     answers = []
-    for many in (False, True):
-        matcher = operator.matcher(many=many)
+    for lasting in (True, False):
+        matcher = operator.matcher(lasting=lasting)
         for part in (pairs[:70], pairs[70:]):
             matcher.add(
                 [i for i, _ in part], [views[i] for i, _ in part], [views[j] for _, j in part]
@@ -82,12 +82,12 @@ def test_many_edges_in_parts_say_what_few_say_at_once(
         assert (expected - got).norm() < 2e-3 * expected.norm(), name
 
     # And an edge is the network's answer for it and those of its source, whatever else there is.
-    matcher = operator.matcher(many=False)
+    matcher = operator.matcher(lasting=True)
     mine = [(3, j) for j in range(12) if j != 3]
     rows = [pairs.index(pair) for pair in mine]
     add(matcher, mine)
     alone = matcher.refine(coords[rows], coords[rows])
-    everything = operator.matcher(many=False)
+    everything = operator.matcher(lasting=True)
     everything.add(
         [i for i, _ in pairs], [views[i] for i, _ in pairs], [views[j] for _, j in pairs]
     )

@@ -41,7 +41,7 @@ def keyframes(oracle: Oracle) -> Keyframes:
 
 @pytest.fixture
 def graph(keyframes: Keyframes, oracle: Oracle) -> FactorGraph:
-    matcher, intrinsics = oracle.matcher(many=False), map_intrinsics(CAMERA)
+    matcher, intrinsics = oracle.matcher(lasting=True), map_intrinsics(CAMERA)
     graph = FactorGraph(keyframes, matcher, intrinsics, None, depth_weight=0.05, lm=1e-4, ep=1e-2)
     graph.add(neighbours(0, COUNT, 2))
     return graph
@@ -79,14 +79,14 @@ def test_what_was_seen_puts_disturbed_keyframes_where_they_were(
 def test_settled_edges_still_count(graph: FactorGraph, keyframes: Keyframes) -> None:
     graph.refine(torch.arange(COUNT) > 0)
     # Only a chain from the first to the second, and so on, is matched on; the rest settles.
-    graph.settle((graph.jj != graph.ii + 1) | (graph.ii > 2), oldest=0)
+    graph.deactivate((graph.jj != graph.ii + 1) | (graph.ii > 2), oldest=0)
     assert len(graph) == 3
     assert restored(graph, keyframes)
 
 
 def test_edges_follow_when_a_keyframe_is_removed(graph: FactorGraph, keyframes: Keyframes) -> None:
     graph.refine(torch.arange(COUNT) > 0)
-    graph.settle(graph.ii % 2 == 0, oldest=0)
+    graph.deactivate(graph.ii % 2 == 0, oldest=0)
     graph.remove(3)
     keyframes.retire(3)
     assert len(keyframes) == COUNT - 1
@@ -95,7 +95,7 @@ def test_edges_follow_when_a_keyframe_is_removed(graph: FactorGraph, keyframes: 
 
 
 def test_an_empty_graph_changes_nothing(keyframes: Keyframes, graph: FactorGraph) -> None:
-    graph.settle(graph.ages >= 0, oldest=COUNT)
+    graph.deactivate(graph.ages >= 0, oldest=COUNT)
     before = keyframes.poses.clone()
     assert graph.refine(torch.arange(COUNT) > 0)
     assert torch.equal(keyframes.poses, before)

@@ -36,7 +36,7 @@ def match(
     """What the oracle says of the first camera's pixels in the second one's picture."""
     oracle = Oracle([first, second].__getitem__, CAMERA, **spoilt)
     views = [oracle.view(Frame(0, LIT)), oracle.view(Frame(1, picture))]
-    matcher = oracle.matcher(many=False)
+    matcher = oracle.matcher(lasting=True)
     matcher.add([0], views[:1], views[1:])
     grid = pixel_grid(HEIGHT // 8, WIDTH // 8)[None]
     return matcher.refine(grid, grid)

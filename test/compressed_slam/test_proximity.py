@@ -58,9 +58,13 @@ def test_only_the_latest_look_for_partners() -> None:
     assert (0, 7) in chosen
 
 
-def test_there_is_no_room_for_more_than_asked() -> None:
-    for room in (0, 1, 5):
-        assert len(nearby(table(8, {(0, 5): 1.0}), settings(), [], room)) == room
+def test_there_is_no_room_for_more_than_asked_but_for_keyframes_in_a_row() -> None:
+    near = {(0, 5): 1.0, (1, 6): 2.0, (0, 7): 3.0}
+    kept = set(neighbours(0, 8, 2))
+    for room in (-3, 0, len(kept), len(kept) + 1, len(kept) + 2, len(kept) + 5):
+        chosen = nearby(table(8, near), settings(), [], room)
+        assert kept <= set(chosen)
+        assert len(chosen) == len(kept) + max(0, room - len(kept)) // 2 * 2
 
 
 def test_settings_are_refused_by_one_line_that_names_them() -> None:
@@ -71,5 +75,9 @@ def test_settings_are_refused_by_one_line_that_names_them() -> None:
         preset("tum", motion_threshold=-1)
     with pytest.raises(SettingError, match="max_keyframes 32 is less than window 30"):
         preset("tum", max_keyframes=32, window=30)
+    with pytest.raises(SettingError, match="max_edges 20 is too few"):
+        preset("tum", max_edges=20)
+    with pytest.raises(SettingError, match="max_keyframes 128: give 1024 or more"):
+        preset("tum", max_keyframes=128)
     with pytest.raises(SettingError, match="speed"):
         preset("tum", speed=2)

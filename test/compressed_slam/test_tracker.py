@@ -211,6 +211,38 @@ def test_a_map_begins_with_the_first_frame_that_has_depth() -> None:
     assert health(drive)[5:] == [Health.TRACKING] * 7
 
 
+def test_a_stereo_map_begins_with_the_first_pair() -> None:
+    shots = walk("wander", 1, 4.0, RATE)[:10]
+    drive = Drive("stereo")
+    alone = [replace(drive.frame(shot), right=None) for shot in shots[:3]]
+    drive.shots = {shot.stamp: shot for shot in shots}
+    assert not any(drive.tracker.track(frame).keyframe for frame in alone)
+    drive(shots[3:])
+    assert health(drive)[1:] == [Health.TRACKING] * 6
+    assert drive.error() < 0.03
+
+
+def test_no_map_begins_in_the_dark() -> None:
+    shots = walk("wander", 1, 4.0, RATE)[:30]
+    for mode in ("mono", "rgbd"):
+        drive = Drive(mode, patience=3, warm_up=4)(darkened(shots, 0, 12))
+        assert not any(estimate.keyframe for estimate in drive.estimates[:12])
+        assert drive.estimates[12].keyframe
+        assert drive.tracker.trajectory().stamps[0] == shots[12].stamp
+
+
+def test_a_frame_of_another_size_is_refused_and_the_next_one_tracked() -> None:
+    shots = walk("wander", 1, 4.0, RATE)[:12]
+    drive = Drive("rgbd")(shots[:6])
+    for part in ("bgr", "depth"):
+        cut = replace(shots[6], **{part: getattr(shots[6], part)[:64]})
+        with pytest.raises(MessageError, match=f"{part} is 160x64, .* 160x128"):
+            drive.tracker.track(drive.frame(cut))
+    drive(shots[6:])
+    assert health(drive)[1:] == [Health.TRACKING] * 11
+    assert drive.error() < 0.01
+
+
 def test_few_keyframes_stay_in_memory_and_all_poses_are_known() -> None:
     shots = walk("wander", 1, 4.0, RATE)
     every = {"motion_threshold": 0.3, "keyframe_threshold": 0.1}
