@@ -61,6 +61,8 @@ class Correction:
             # The scale is anything: what tracking stands on stays as deep as it is.
             scale = disps[-1].mean() / keyframes.disps[known[-1]].mean()
             disps = disps / scale
+            before, after = (maps.mean(dim=(1, 2)) for maps in (keyframes.disps[known], disps))
+            keyframes.scales[known] *= (before / after).cpu()
             poses = torch.cat([poses[:, :3] * scale, poses[:, 3:]], dim=1)
         motion = se3.compose(se3.inverse(keyframes.poses[known[-1]]), poses[-1])
         keyframes.poses[: len(keyframes)] = se3.compose(keyframes.poses[: len(keyframes)], motion)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compressed_slam.frame import Frame
     from compressed_slam.matching import View
 
-_ROWS = ("poses", "disps", "measured", "colours", "damping")
+_ROWS = ("poses", "disps", "measured", "colours", "damping", "scales")
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,27 @@ class Retired:
         stamp: of its picture, ns.
         anchor: identity of the keyframe that it hangs on, in memory or retired later.
         relative: (7,) its pose times the inverse of the anchor's.
+        anchor_scale: of the anchor, when it was hung up.
+        scale: its own then.
     """
 
     stamp: int
     anchor: int
     relative: Tensor
+    anchor_scale: float
+    scale: float
+
+
+class Placed(NamedTuple):
+    """Where a keyframe is, (7,) world to camera, and its scale as in `Keyframes`."""
+
+    pose: Tensor
+    scale: float
+
+    def carry(self, relative: Tensor, scale: float) -> Tensor:
+        """Return the pose (7,) of what was `relative` to it when its scale was `scale`."""
+        longer = torch.cat([relative[:3] * (self.scale / scale), relative[3:]])
+        return se3.compose(longer, self.pose)
 
 
 class Keyframes:
@@ -48,6 +64,8 @@ class Keyframes:
         measured: (capacity, h, w) inverse depth of a sensor, 0 where unknown.
         colours: (capacity, h, w, 3) uint8 BGR.
         damping: (capacity, h, w) of the inverse depths, as last matched.
+        scales: (capacity,) how much longer lengths around each have become by corrections of a map
+            without a scale of its own; what hangs on it is as much farther away.
         views: what the operator remembers of each.
         next_id: identity of the next one.
         retired: those that are no longer in memory, by identity.
@@ -68,6 +86,7 @@ class Keyframes:
         self.disps = torch.ones((capacity, *size), device=device)
         self.measured = torch.zeros((capacity, *size), device=device)
         self.damping = torch.zeros((capacity, *size), device=device)
+        self.scales = torch.ones(capacity)
         self.colours = torch.zeros((capacity, *size, 3), dtype=torch.uint8)
         self.views: list[View] = []
         self.retired: dict[int, Retired] = {}
@@ -98,6 +117,7 @@ class Keyframes:
         known = self.measured[row] > 0
         self.disps[row][known] = self.measured[row][known]
         self.colours[row] = frame.colours
+        self.scales[row] = 1
         self.ids.append(self.next_id)
         self.next_id += 1
         self.stamps.append(frame.stamp)
@@ -106,7 +126,10 @@ class Keyframes:
     def retire(self, row: int) -> None:
         """Let a keyframe that is not the last one go; its pose follows the next one in time."""
         relative = se3.compose(self.poses[row], se3.inverse(self.poses[row + 1]))
-        self.retired[self.ids[row]] = Retired(self.stamps[row], self.ids[row + 1], relative)
+        scale, anchor_scale = self.scales[row : row + 2].tolist()
+        self.retired[self.ids[row]] = Retired(
+            self.stamps[row], self.ids[row + 1], relative, anchor_scale, scale
+        )
         end = len(self)
         for rows in self._tensors:
             rows[row : end - 1] = rows[row + 1 : end].clone()
@@ -124,11 +147,15 @@ class Keyframes:
     def _tensors(self) -> list[Tensor]:
         return [getattr(self, name) for name in _ROWS]
 
-    def all_poses(self) -> dict[int, Tensor]:
-        """Return the pose (7,) of every keyframe, also of the retired ones, by identity."""
-        poses = dict(zip(self.ids, self.poses[: len(self)].clone().unbind(), strict=True))
+    def all(self) -> dict[int, Placed]:
+        """Return where every keyframe is, also the retired ones, by identity."""
+        poses = self.poses[: len(self)].clone().unbind()
+        scales = self.scales[: len(self)].tolist()
+        placed = dict(zip(self.ids, map(Placed, poses, scales), strict=True))
         # An anchor is younger than who hangs on it.
         for identity in sorted(self.retired, reverse=True):
             gone = self.retired[identity]
-            poses[identity] = se3.compose(gone.relative, poses[gone.anchor])
-        return poses
+            anchor = placed[gone.anchor]
+            pose = anchor.carry(gone.relative, gone.anchor_scale)
+            placed[identity] = Placed(pose, gone.scale * anchor.scale / gone.anchor_scale)
+        return placed

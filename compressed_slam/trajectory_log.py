@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 
 
 class TrajectoryLog:
-    """Frames of one map, 44 bytes each."""
+    """Frames of one map, 48 bytes each."""
 
     def __init__(self) -> None:
         """Begin with no frame."""
         self._stamps = array("q")
         self._anchors = array("q")
         self._relative = array("f")
+        self._scales = array("f")
 
     def add(self, stamp: int, keyframes: Keyframes, pose: Tensor) -> None:
         """Hang a frame, whose world-to-camera pose (7,) is known, on the latest keyframe."""
-        anchor = keyframes.poses[len(keyframes) - 1]
+        row = len(keyframes) - 1
+        anchor = keyframes.poses[row]
+        self._scales.append(keyframes.scales[row].item())
         self._stamps.append(stamp)
         self._anchors.append(keyframes.ids[-1])
         self._relative.extend(se3.compose(pose, se3.inverse(anchor)).tolist())
@@ -52,8 +55,10 @@ class TrajectoryLog:
         """Return stamps (n,) ns and camera-to-world poses (n, 7), by what is known now."""
         if not self._stamps:
             return np.zeros(0, np.int64), np.zeros((0, 7))
-        known = keyframes.all_poses()
-        anchors = torch.stack([known[anchor] for anchor in self._anchors]).double().cpu()
+        known = keyframes.all()
+        anchors = torch.stack([known[anchor].pose for anchor in self._anchors]).double().cpu()
+        longer = torch.tensor([known[anchor].scale for anchor in self._anchors])
         relative = torch.from_numpy(np.array(self._relative).reshape(-1, 7)).double()
+        relative[:, :3] *= (longer / torch.tensor(self._scales))[:, None]
         poses = se3.inverse(se3.compose(relative, anchors))
         return np.array(self._stamps, np.int64), poses.numpy()

@@ -96,21 +96,31 @@ def test_many_edges_in_parts_say_what_few_say_at_once(
     torch.testing.assert_close(whole.damping[3], alone.damping[0], rtol=1e-4, atol=1e-6)
 
 
+CUDA = pytest.param(
+    "cuda",
+    marks=[
+        pytest.mark.gpu,
+        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+    ],
+)
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
 @pytest.mark.parametrize("mode", ["mono", "rgbd", "stereo"])
 def test_no_nonsense_of_a_network_stops_the_system(
-    operator: DroidOperator, frames: list[Frame], mode: str
+    frames: list[Frame], mode: str, device: str
 ) -> None:
+    torch.manual_seed(0)
     tracker = Tracker(
         preset("tum", warm_up=4, window=6, max_keyframes=32, backend_every=2, motion_threshold=0.1),
-        operator,
+        DroidOperator(DroidNet(SLIM).to(device)),
         CAMERA,
         baseline=torch.tensor([-0.1, 0, 0, 0, 0, 0, 1]) if mode == "stereo" else None,
         measures_depth=mode == "rgbd",
+        device=device,
     )
     for frame in frames:
-        right = frame.bgr if mode == "stereo" else None
-        depth = frame.depth if mode == "rgbd" else None
-        estimate = tracker.track(replace(frame, right=right, depth=depth))
+        estimate = tracker.track(replace(frame, right=frame.bgr))
         assert estimate.stamp == frame.stamp
         assert estimate.pose.isfinite().all()
         assert estimate.odometry.isfinite().all()
