@@ -214,13 +214,13 @@ def test_a_map_begins_with_the_first_frame_that_has_depth() -> None:
 
 def test_a_stereo_map_begins_with_the_first_pair() -> None:
     shots = walk("wander", 1, 4.0, RATE)[:10]
-    drive = Drive("stereo")
+    drive = Drive("stereo", noise=0.03)
     alone = [replace(drive.frame(shot), right=None) for shot in shots[:3]]
     drive.shots = {shot.stamp: shot for shot in shots}
     assert not any(drive.tracker.track(frame).keyframe for frame in alone)
     drive(shots[3:])
     assert health(drive)[1:] == [Health.TRACKING] * 6
-    assert drive.error() < 0.03
+    assert drive.error() < 0.01
 
 
 def test_no_map_begins_in_the_dark() -> None:
