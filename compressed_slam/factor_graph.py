@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _BEFORE = 2  # keyframes before the first refined one that hold it in place
+_ITERATIONS = 2  # of the adjustment after a match
 
 
 class FactorGraph:
@@ -89,8 +90,7 @@ class FactorGraph:
 
     def deactivate(self, done: Tensor, oldest: int) -> None:
         """Refine the edges `done` (E,) no more; forget inactive ones of rows before `oldest`."""
-        new = Edges(self.ii[done], self.jj[done], self._target[done], self._weight[done])
-        both = _joined(self._inactive, new)
+        both = _joined(self._inactive, Edges(*(part[done] for part in self._edges)))
         recent = (both.ii >= oldest) & (both.jj >= oldest)
         self._inactive = Edges(*(part[recent] for part in both))
         self._keep(~done)
@@ -112,20 +112,45 @@ class FactorGraph:
         """
         if not len(self):
             return True
-        keyframes, count = self._keyframes, len(self._keyframes)
+        keyframes = self._keyframes
         coords = self._project(self.ii, self.jj)
         found = self._matcher.refine(coords, self._target)
         self._target, self._weight = coords + found.delta, found.weight
         self.ages = self.ages + 1
         keyframes.damping[torch.unique(self.ii)] = found.damping
-        edges = _joined(self._around(), Edges(self.ii, self.jj, self._target, self._weight))
+        return self._adjust(free, _joined(self._around(), self._edges), _ITERATIONS)
+
+    def settle(self, free: Tensor, end: int, iterations: int, *, depths: bool = True) -> None:
+        """Adjust to the matches there are, those between rows before `end`, as `refine` does.
+
+        With `depths` false poses alone are moved.
+        """
+        within = (self.ii < end) & (self.jj < end)
+        edges = Edges(*(part[within] for part in self._edges))
+        self._adjust(free, edges, iterations, depths=depths)
+
+    def misfit(self) -> float:
+        """Return the root mean square distance of matches from where the geometry puts them.
+
+        In map pixels; matches count by their weight, edges that are refined no more do not.
+        """
+        missed = self._target - self._project(self.ii, self.jj)
+        return ((self._weight * missed.square()).sum() / self._weight.sum()).sqrt().item()
+
+    @property
+    def _edges(self) -> Edges:
+        return Edges(self.ii, self.jj, self._target, self._weight)
+
+    def _adjust(self, free: Tensor, edges: Edges, iterations: int, *, depths: bool = True) -> bool:
+        keyframes, count = self._keyframes, len(self._keyframes)
         adjusted = adjust(
             keyframes.poses[:count],
             keyframes.disps[:count],
             self._intrinsics,
             edges,
-            keyframes.damping[torch.unique(edges.ii)],
+            keyframes.damping[torch.unique(edges.ii)] if depths else None,
             free=free,
+            iterations=iterations,
             measured=keyframes.measured[:count],
             baseline=self._baseline,
             depth_weight=self._depth_weight,

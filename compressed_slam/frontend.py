@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from compressed_slam.factor_graph import FactorGraph
+from compressed_slam.first_map import choose_valley
 from compressed_slam.projection import frame_distance
 from compressed_slam.proximity import distance_table, nearby, neighbours
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from compressed_slam.matching import Operator
     from compressed_slam.settings import SlamSettings
 
-_FIRST_RADIUS, _GROWING_STEPS, _FIRST_STEPS = 3, 2, 8
+_FIRST_RADIUS, _FIRST_STEPS = 3, 8
 _STEPS, _MORE_STEPS = 3, 2
 _SEARCHED = 5  # latest keyframes that look for partners
 _LM, _EP = 1e-4, 0.1
@@ -54,17 +55,11 @@ class Frontend:
         Returns:
             Whether it could be solved.
         """
-        keyframes, count = self._keyframes, len(self._keyframes)
-        self._graph.add(self._stereo_pairs(0))
-        # One after the other: all at once, from unknown poses, they would settle in a wrong valley.
-        for newest in range(1, count):
-            if newest > _FIRST_RADIUS:
-                keyframes.poses[newest] = keyframes.poses[newest - 1]
-                keyframes.disps[newest] = keyframes.disps[newest - 1].mean()
-            joined = neighbours(0, newest + 1, _FIRST_RADIUS)
-            self._graph.add([pair for pair in joined if max(pair) == newest])
-            self._refine(1, _GROWING_STEPS)
+        count = len(self._keyframes)
+        self._graph.add([*neighbours(0, count, _FIRST_RADIUS), *self._stereo_pairs(0)])
         self._refine(1, _FIRST_STEPS)
+        if count > 1:
+            choose_valley(self._graph, self._keyframes)
         self._graph.add(self._nearby(0, 0, self._settings.max_edges - len(self._graph)))
         return self._refine(1, _FIRST_STEPS)
 

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     from compressed_slam.tracker import Estimate
 
 SIZE = (160, 128)
-PINHOLE = Pinhole.with_view(*SIZE, degrees=75)
-MATRIX = np.array([[PINHOLE.fx, 0, PINHOLE.cx], [0, PINHOLE.fy, PINHOLE.cy], [0, 0, 1]])
-CAMERA = Calibration(*SIZE, MATRIX, np.zeros(0), "plumb_bob")
+WIDE = 75.0  # degrees
+
+
+def camera(degrees: float = WIDE) -> Calibration:
+    """A camera of that width of view."""
+    pinhole = Pinhole.with_view(*SIZE, degrees)
+    matrix = np.array([[pinhole.fx, 0, pinhole.cx], [0, pinhole.fy, pinhole.cy], [0, 0, 1]])
+    return Calibration(*SIZE, matrix, np.zeros(0), "plumb_bob")
+
+
+CAMERA = camera()
 BASELINE = torch.tensor([-0.12, 0, 0, 0, 0, 0, 1])  # the right camera stands 12 cm to the right
 SECOND = 1_000_000_000
 
@@ -47,13 +55,13 @@ class Shot:
 
 
 @cache
-def walk(kind: str, seed: int, amount: float, rate: float) -> list[Shot]:
+def walk(kind: str, seed: int, amount: float, rate: float, *, degrees: float = WIDE) -> list[Shot]:
     """`kind` names a path of `edge_worlds.rooms.trajectory`; `amount` is its metres or seconds."""
     room = make_room(seed)
     path = getattr(paths, kind)(room, 0, amount, rate)
     return [
         Shot(round(frame.stamp * SECOND), frame.bgr, frame.depth, frame.pose)
-        for frame in frames(room, path, PINHOLE)
+        for frame in frames(room, path, Pinhole.with_view(*SIZE, degrees))
     ]
 
 
@@ -74,16 +82,18 @@ def truth_of(shots: Iterable[Shot]) -> Trajectory:
 class Drive:
     """A tracker on its way, with all that it said."""
 
-    def __init__(self, mode: Mode, *, noise: float = 0.1, **settings: object) -> None:
+    def __init__(
+        self, mode: Mode, *, noise: float = 0.1, degrees: float = WIDE, **settings: object
+    ) -> None:
         self.mode = mode
         self.shots: dict[int, Shot] = {}
         self.estimates: list[Estimate] = []
         baseline = BASELINE if mode == "stereo" else None
-        oracle = Oracle(self._truth, CAMERA, baseline=baseline, noise=noise)
+        oracle = Oracle(self._truth, camera(degrees), baseline=baseline, noise=noise)
         self.tracker = Tracker(
             preset("tum", **settings),
             oracle,
-            CAMERA,
+            camera(degrees),
             baseline=baseline,
             measures_depth=mode == "rgbd",
         )

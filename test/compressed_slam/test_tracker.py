@@ -42,6 +42,15 @@ def test_a_walk_through_a_room_is_followed(room: int) -> None:
         assert drive.error() < LIMIT[mode] * truth_of(shots).length, mode
 
 
+@pytest.mark.parametrize("start", [0, 8])
+def test_a_narrow_view_does_not_take_near_for_far(start: int) -> None:
+    shots = walk("wander", 0, 4.0, RATE, degrees=55)[start : start + 40]
+    drive = Drive("mono", noise=0.03, degrees=55)(shots)
+    assert health(drive)[-1] is Health.TRACKING
+    drive.tracker.finish()
+    assert drive.error() < LIMIT["mono"] * truth_of(shots).length
+
+
 def test_a_stereo_pair_gives_the_scale() -> None:
     shots = walk("wander", 1, 4.0, RATE)
     # Of the 1.6 pixels of disparity at a metre, a tenth of a pixel would be too much.
