@@ -11,9 +11,9 @@ import torch
 
 from compressed_slam.network import DroidNet
 from edge_runtime.errors import SettingError
+from edge_runtime.weights import weight_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _PREFIX = "module."
 _HEADS = ("update.delta.2.", "update.weight.2.")
 _HEAD_CHANNELS = 3  # as stored; the last is not used
-_LISTED = 6
 _REMEDY = "give droid.pth as the authors of DROID-SLAM publish it"
 
 
@@ -35,7 +34,11 @@ def load_droid_checkpoint(path: Path) -> DroidNet:
     stored = _read(path)
     network = DroidNet()
     ours = network.state_dict()
-    _check(path, {_PREFIX + key: _stored_shape(key, value) for key, value in ours.items()}, stored)
+    expected = {_PREFIX + key: _stored_shape(key, value) for key, value in ours.items()}
+    if faults := weight_faults(expected, stored):
+        found = "; ".join(f"{fault}: {names}" for fault, names in faults.items())
+        message = f"checkpoint '{path}' does not hold the weights of DROID-SLAM; {found}; {_REMEDY}"
+        raise SettingError(message)
     network.load_state_dict(
         {key: stored[_PREFIX + key][: len(value)] for key, value in ours.items()}
     )
@@ -66,42 +69,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _stored_shape(key: str, value: Tensor) -> tuple[int, ...]:
     shape = tuple(value.shape)
     return (_HEAD_CHANNELS, *shape[1:]) if key.startswith(_HEADS) else shape
-
-
-def _check(path: Path, expected: Mapping[str, tuple[int, ...]], stored: Mapping[str, Any]) -> None:
-    common = {key: stored[key] for key in expected if key in stored}
-    faults = {
-        "missing": [key for key in expected if key not in stored],
-        "unexpected": [str(key) for key in stored if key not in expected],
-        "mis-shaped": [
-            f"{key} {_described(value)} instead of {expected[key]}"
-            for key, value in common.items()
-            if not _is_weight(value) or tuple(value.shape) != expected[key]
-        ],
-        "NaN or infinite": [
-            key
-            for key, value in common.items()
-            if _is_weight(value) and not bool(value.isfinite().all())
-        ],
-    }
-    found = [f"{fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
-    if found:
-        message = (
-            f"checkpoint '{path}' does not hold the weights of DROID-SLAM; {'; '.join(found)}; "
-            f"{_REMEDY}"
-        )
-        raise SettingError(message)
-
-
-def _is_weight(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_floating_point()
-
-
-def _described(value: object) -> str:
-    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + rest

@@ -10,9 +10,10 @@ import torch
 
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
+from edge_runtime.weights import NOT_FINITE, weight_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -111,37 +112,12 @@ def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
 def _check(
     path: Path, skill: CompressibleSkill, ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> None:
-    shapes = [
-        f"{key} {tuple(theirs[key].shape)} instead of {tuple(ours[key].shape)}"
-        for key in ours
-        if key in theirs and theirs[key].shape != ours[key].shape
-    ]
-    faults = {
-        "missing": [key for key in ours if key not in theirs],
-        "unexpected": [key for key in theirs if key not in ours],
-        "mis-shaped": shapes,
-    }
-    found = [f"{fault}: {_some(keys)}" for fault, keys in faults.items() if keys]
-    if found:
-        message = (
-            f"checkpoint '{path}' does not fit the network of '{skill.name}'; "
-            f"{'; '.join(found)}; give the checkpoint of this network, or its description"
-        )
-        raise SettingError(message)
-    wild = [
-        key
-        for key, value in theirs.items()
-        if value.is_floating_point() and not bool(torch.isfinite(value).all())
-    ]
-    if wild:
-        message = (
-            f"checkpoint '{path}' has weights that are NaN or infinite in {_some(wild)}: "
-            "train again with a lower learning_rate"
-        )
-        raise SettingError(message)
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    rest = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + rest
+    faults = weight_faults({key: tuple(value.shape) for key, value in ours.items()}, theirs)
+    if not faults:
+        return
+    found = "; ".join(f"{fault}: {names}" for fault, names in faults.items())
+    remedy = "give the checkpoint of this network, or its description"
+    if [*faults] == [NOT_FINITE]:
+        remedy = "train again with a lower learning_rate"
+    message = f"checkpoint '{path}' does not hold weights for '{skill.name}'; {found}; {remedy}"
+    raise SettingError(message)

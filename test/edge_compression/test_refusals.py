@@ -126,6 +126,10 @@ def _spoil(state: dict[str, Any]) -> None:
     state["second.weight"][1, 2] = torch.nan
 
 
+def _say(state: dict[str, Any]) -> None:
+    state["head.bias"] = "zero"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -137,7 +141,8 @@ def _spoil(state: dict[str, Any]) -> None:
                 "mis-shaped: first.weight (5, 1, 3, 3) instead of (8, 1, 3, 3)",
             ],
         ),
-        (_spoil, ["NaN or infinite in second.weight"]),
+        (_spoil, ["NaN or infinite: second.weight; train again"]),
+        (_say, ["mis-shaped: head.bias str instead of ("]),
     ],
 )
 def test_weights_are_refused(
