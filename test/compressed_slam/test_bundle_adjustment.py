@@ -4,79 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
+from walls import BASELINE, Scene, all_but, disturbed, touching, wall
 
 from compressed_slam import bundle_adjustment, se3
 from compressed_slam.bundle_adjustment import MIN_DISPARITY, Edges, adjust, locate
 from compressed_slam.projection import pixel_grid, project
-
-BASELINE = torch.tensor([-0.12, 0, 0, 0, 0, 0, 1], dtype=torch.float64)
-
-
-class Scene(NamedTuple):
-    """Cameras that went by a bumpy wall, and what each saw of the others."""
-
-    poses: Tensor
-    disps: Tensor
-    intrinsics: Tensor
-    edges: Edges
-    eta: Tensor
-
-    def to(self, dtype: torch.dtype) -> Scene:
-        maps = (of.to(dtype) for of in (self.poses, self.disps, self.intrinsics))
-        ii, jj, target, weight = self.edges
-        return Scene(*maps, Edges(ii, jj, target.to(dtype), weight.to(dtype)), self.eta.to(dtype))
-
-    def pose_error(self, poses: Tensor) -> float:
-        """Largest component of the poses' tangents from the truth, metres or radians."""
-        return float(se3.log(se3.compose(poses, se3.inverse(self.poses))).abs().max())
-
-    def disp_error(self, disps: Tensor) -> float:
-        return float((disps - self.disps).abs().max())
-
-
-def wall(
-    count: int = 6, height: int = 15, width: int = 20, reach: int = 2, *, stereo: bool = False
-) -> Scene:
-    """Every camera sees those up to `reach` steps away."""
-    time = torch.arange(count, dtype=torch.float64)
-    columns = (0.15 * time, 0.05 * time.sin(), 0.1 * (time / 2).sin())
-    turns = (0.02 * (2 * time).sin(), 0.04 * time.sin(), 0.02 * time)
-    poses = se3.exp(torch.stack([*columns, *turns], dim=-1))
-    x, y = pixel_grid(height, width, dtype=torch.float64).unbind(-1)
-    disps = 0.6 + 0.25 * (x / 4 + time[:, None, None]).sin() * (y / 3).cos()
-    intrinsics = torch.tensor([0.9 * width, 0.9 * width, width / 2, height / 2]).double()
-    pairs = [
-        (i, j)
-        for i in range(count)
-        for j in range(count)
-        if (i != j or stereo) and abs(i - j) <= reach
-    ]
-    ii, jj = torch.tensor(pairs).T
-    target, valid = project(poses, disps, intrinsics, ii, jj, baseline=BASELINE)
-    assert valid.all()
-    eta = torch.full((count, height, width), 1e-4, dtype=torch.float64)
-    return Scene(poses, disps, intrinsics, Edges(ii, jj, target, torch.ones_like(target)), eta)
-
-
-def disturbed(scene: Scene, free: Tensor, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Poses off by centimetres and degrees, disparities by up to 15 %, all at a wrong scale."""
-    generator = torch.Generator().manual_seed(0)
-    xi = 0.03 * torch.randn(len(scene.poses), 6, generator=generator, dtype=torch.float64)
-    poses = se3.retract(scene.poses, xi.to(scene.poses.dtype))
-    poses[:, :3] *= scale
-    poses[~free] = scene.poses[~free]
-    noise = torch.rand(scene.disps.shape, generator=generator, dtype=torch.float64) - 0.5
-    return poses, scene.disps * (1 + 0.3 * noise.to(scene.disps.dtype)) / scale
-
-
-def all_but(first: int, scene: Scene) -> Tensor:
-    return torch.arange(len(scene.poses)) >= first
-
 
 # One step against a dense solver that knows nothing of the structure.
 
@@ -391,77 +327,6 @@ def test_inputs_are_not_written_to() -> None:
     into = Edges(*(of[scene.edges.jj == 3] for of in scene.edges))
     locate(poses, disps, scene.intrinsics, into, 3)
     assert all(torch.equal(now, then) for now, then in zip(given, before, strict=True))
-
-
-# One frame among known ones.
-
-
-def touching(scene: Scene, frame: int, *, inwards: bool, outwards: bool) -> Edges:
-    ii, jj = scene.edges.ii, scene.edges.jj
-    chosen = ((jj == frame) & inwards) | ((ii == frame) & outwards)
-    return Edges(*(rows[chosen] for rows in scene.edges))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("inwards", "outwards"), [(True, False), (False, True), (True, True)])
-def test_a_frame_is_located(dtype: torch.dtype, *, inwards: bool, outwards: bool) -> None:
-    scene = wall().to(dtype)
-    edges = touching(scene, 3, inwards=inwards, outwards=outwards)
-    free = torch.arange(6) == 3
-    poses, _ = disturbed(scene, free)
-    found = locate(poses, scene.disps, scene.intrinsics, edges, 3, iterations=4)
-    assert found.solved
-    assert found.pose.dtype == found.covariance.dtype == dtype
-    poses[3] = found.pose
-    assert scene.pose_error(poses) < 1e-4
-
-
-def test_locating_is_adjusting_one_pose() -> None:
-    scene = wall()
-    edges = touching(scene, 3, inwards=True, outwards=True)
-    noise = torch.randn(edges.target.shape, generator=torch.Generator().manual_seed(4))
-    edges = edges._replace(target=edges.target + noise)
-    free = torch.arange(6) == 3
-    poses, _ = disturbed(scene, free)
-    found = locate(poses, scene.disps, scene.intrinsics, edges, 3, lm=0.1, ep=2.0)
-    same = adjust(poses, scene.disps, scene.intrinsics, edges, None, free=free, lm=0.1, ep=2.0)
-    torch.testing.assert_close(found.pose, same.poses[3], rtol=0, atol=1e-12)
-
-
-def test_the_covariance_is_that_of_the_poses_found_from_noisy_flow() -> None:
-    scene = wall(4, 8, 10, reach=1)
-    edges = touching(scene, 2, inwards=True, outwards=True)
-    generator = torch.Generator().manual_seed(5)
-    weight = 0.1 + 0.9 * torch.rand(edges.target.shape, generator=generator, dtype=torch.float64)
-    variance, trials = 0.3, 150
-    errors, covariances, variances = [], [], []
-    for _ in range(trials):
-        noise = torch.randn(edges.target.shape, generator=generator, dtype=torch.float64)
-        noisy = edges._replace(
-            target=edges.target + noise * (variance / weight).sqrt(), weight=weight
-        )
-        found = locate(scene.poses, scene.disps, scene.intrinsics, noisy, 2)
-        errors.append(se3.log(se3.compose(scene.poses[2], se3.inverse(found.pose))))
-        covariances.append(found.covariance)
-        variances.append(found.variance)
-    assert float(torch.stack(variances).mean()) == pytest.approx(variance, rel=0.02)
-    inverse = torch.linalg.inv(torch.stack(covariances))
-    error = torch.stack(errors)
-    # Six degrees of freedom: a mean of 6 with a standard deviation of sqrt(12 / trials) = .28.
-    squared = torch.einsum("ta,tab,tb->t", error, inverse, error)
-    assert float(squared.mean()) == pytest.approx(6, abs=0.9)
-    whitened = torch.einsum("tab,tb->ta", torch.linalg.cholesky(inverse).mT, error)
-    assert (whitened.square().mean(0) - 1).abs().max() < 0.4  # each axis by itself
-
-
-def test_a_frame_that_nothing_determines_is_not_located() -> None:
-    scene = wall()
-    edges = touching(scene, 3, inwards=True, outwards=False)
-    blind = edges._replace(weight=torch.zeros_like(edges.weight))
-    found = locate(scene.poses, scene.disps, scene.intrinsics, blind, 3)
-    assert not found.solved
-    assert torch.equal(found.pose, scene.poses[3])
-    assert found.covariance.isinf().all()
 
 
 @pytest.mark.gpu
