@@ -141,20 +141,21 @@ def test_a_blackout_is_survived() -> None:
     assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
 
 
-def test_a_lost_camera_finds_back_to_what_it_saw_before() -> None:
+@pytest.mark.parametrize("mode", ["mono", "rgbd"])
+def test_a_lost_camera_finds_back_to_what_it_saw_before(mode: str) -> None:
     shots = walk("wander", 2, 4.0, RATE)
     # It is carried back to where it was near the start, in the dark.
     again = [
         replace(shot, stamp=shots[-1].stamp + (index + 1) * SECOND // 12)
-        for index, shot in enumerate(shots[12:36])
+        for index, shot in enumerate(shots[12:48])
     ]
     route = [*shots, *darkened(again, 0, 10)]
-    # What it finds is older than what the frontend works on.
-    drive = Drive("rgbd", window=6, backend_every=1000)(route)
-    assert Health.TRACKING in health(drive)[-14:]
+    # What it finds is older than what the frontend works on, and no backend joins the two.
+    drive = Drive(mode, window=10, backend_every=1000)(route)
     back = health(drive).index(Health.TRACKING, len(shots) + 10)
     assert set(health(drive)[back:]) == {Health.TRACKING}
-    assert drive.error() < LIMIT["rgbd"] * truth_of(shots).length
+    # Twice as much without the edges to what was found.
+    assert drive.error() < 1.5 * LIMIT[mode] * truth_of(shots).length
 
 
 def test_a_gap_of_two_seconds_is_survived() -> None:
