@@ -115,7 +115,8 @@ class CompressibleSkill(Protocol):
         Batch k depends on (seed, k) alone, never on the batches before it, so that a training
         that was cut off goes on as if it had not been. It runs in a thread beside the training:
         work in NumPy, OpenCV or torch, which let go of the interpreter. "train" never ends;
-        "calibration" may. Keys include those of `example_inputs`.
+        "calibration" may. Keys include those of `example_inputs`. Where a batch has the key
+        `sample`, (n,) int64, whatever comes under one number is always the same.
         """
 
     def data_digest(self, data: Any) -> str:  # noqa: ANN401 - of the skill's own type
@@ -127,11 +128,14 @@ class CompressibleSkill(Protocol):
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise. Under autocast the network's output may be bfloat16."""
 
-    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
-        """Return the batch with `share` of the teacher's answers mixed into what is to be learnt.
+    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+        """Return what a teacher says to each sample of the batch, (n, ...). Gradients are off."""
+
+    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
+        """Return the batch with `share` of a teacher's answers mixed into what is to be learnt.
 
         A small network that learns from a large one's answers also learns what the large one is
-        unsure of (Hinton et al. 2015). Gradients are off.
+        unsure of (Hinton et al. 2015).
         """
 
     def evaluate(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from edge_compression.judging import headline_of
 from edge_compression.normalising import Trainee
 from edge_compression.prefetching import Prefetcher
+from edge_compression.teacher import Teacher
 from edge_compression.training_state import TrainingLog, resume, training_identity
 from edge_runtime.errors import SettingError
 
@@ -84,6 +85,7 @@ def train(
     interval = max(1, settings.steps // _CURVE_POINTS)
     since_point: list[float] = []
     left = 0 if state.ended else settings.steps - state.step
+    guide = Teacher(skill, teacher, share) if teacher is not None and share else None
     stream = skill.batches(data, "train", settings.batch_size, settings.seed, state.step)
     with (
         trainee.assembled(),
@@ -95,9 +97,9 @@ def train(
             step = state.step
             rate = settings.learning_rate * _one_cycle(step / settings.steps)
             lesson = batch
-            if teacher is not None and share:
-                with torch.no_grad(), _autocast(settings):
-                    lesson = skill.soften(teacher, batch, share)
+            if guide is not None:
+                with _autocast(settings):
+                    lesson = guide.lesson(batch)
             since_point.append(_step(skill, trainee, optimiser, lesson, settings, rate=rate))
             if not math.isfinite(since_point[-1]):
                 message = (

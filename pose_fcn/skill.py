@@ -223,10 +223,14 @@ class PoseSkill:
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
         return pixels / target.sum().clamp(min=1.0) + _PLACE_WEIGHT * place
 
-    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
+    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+        """Its maps."""
+        maps: Tensor = _fcn(teacher)(batch["image"])
+        return maps
+
+    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
         """Mix the teacher's maps into the target maps."""
-        maps = _fcn(teacher)(batch["image"]).float()
-        return {**batch, "maps": batch["maps"].lerp(maps, share)}
+        return {**batch, "maps": batch["maps"].lerp(answers.float(), share)}
 
     def evaluate(self, run: Run, data: PoseData, split: JudgedSplit) -> dict[str, float]:
         """Estimate the split's images and compare with their labels; see `pose_accuracy`."""
@@ -357,7 +361,8 @@ def _view_batch(
 
     side = draw_window_side(rng, data.sides) if data.augment else data.size
     views, maps = [], []
-    for index in rng.integers(len(images), size=batch_size):
+    indices = rng.integers(len(images), size=batch_size)
+    for index in indices:
         if data.augment:
             view, keypoints = random_view(rng, images, int(index), side)
             view = vary_colours(rng, shrunk(view, data.scale))
@@ -367,7 +372,7 @@ def _view_batch(
         # Centres of pixels are at integers.
         seen = ((keypoints + 0.5) * data.scale - 0.5).astype(np.float32)
         maps.append(target_maps(seen, links, round(side * data.scale)))
-    return {
-        "image": network_input(views),
-        "maps": torch.from_numpy(np.stack(maps)),
-    }
+    batch = {"image": network_input(views), "maps": torch.from_numpy(np.stack(maps))}
+    if not data.augment:
+        batch["sample"] = torch.from_numpy(indices)
+    return batch

@@ -104,8 +104,11 @@ class BlobSkill:
         logits = network.get_submodule("").logits(batch["image"])  # type: ignore[operator]
         return nn.functional.binary_cross_entropy_with_logits(logits.float(), batch["mask"])
 
-    def soften(self, teacher: nn.Module, batch: Batch, share: float) -> Batch:
-        return {**batch, "mask": batch["mask"].lerp(teacher(batch["image"]).float(), share)}
+    def answers(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
+        return teacher(batch["image"])
+
+    def soften(self, batch: Batch, answers: torch.Tensor, share: float) -> Batch:
+        return {**batch, "mask": batch["mask"].lerp(answers.float(), share)}
 
     def evaluate(self, run: Run, data: BlobData, split: JudgedSplit) -> dict[str, float]:
         image, mask = _scene({"held_out": -1, "validation": -2}[split], 64, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import joblib
@@ -161,6 +162,42 @@ def test_tuning_follows_the_teacher_by_its_share(
     identity = json.loads(read_checkpoint(tmp_path / "out/stages/1/tune_state.pt")["identity"])
     original = load_checkpoint(tmp_path / "unpruned.pt", compressible_skill("blob"))
     assert identity["teacher"] == (weights_digest(original) if share else None)
+
+
+def test_samples_that_have_a_number_are_answered_once(tmp_path: Path) -> None:
+    class Recurring(type(compressible_skill("blob"))):  # type: ignore[misc]
+        """Three batches, again and again."""
+
+        numbered = False
+        asked = 0
+
+        def batches(self, *args: Any) -> Iterator[Batch]:  # noqa: ANN401
+            *whose, start = args
+            three = list(islice(super().batches(*whose, 0), 3))
+            for step in count(start):
+                batch = three[step % 3]
+                numbers = torch.arange(len(batch["image"])) + 100 * (step % 3)
+                yield {**batch, "sample": numbers} if self.numbered else batch
+
+        def answers(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
+            self.asked += 1
+            answers: torch.Tensor = super().answers(teacher, batch)
+            return answers
+
+    settings = TrainSettings(steps=9, batch_size=8, learning_rate=0.02)
+    skill, asked, found = Recurring(), [], []
+    for numbered in (True, False):
+        torch.manual_seed(0)
+        skill.numbered, skill.asked = numbered, 0
+        network, teacher = skill.build_network({}), skill.build_network({})
+        state = tmp_path / str(numbered)
+        data = skill.data_model()
+        train(skill, network, data, settings, state, teacher=teacher, share=0.7)
+        asked.append(skill.asked)
+        found.append(weights_digest(network))
+
+    assert asked == [3, 9]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("skill", ["blob", "mislabelled_blob"])

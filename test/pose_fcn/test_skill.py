@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,22 @@ def test_a_network_that_sees_less_is_taught_and_judged_on_the_same_keypoints(
 
     assert accuracy["pck@0.5"] == 1
     assert accuracy["mean_error_px"] < 0.5
+
+
+def test_whole_pictures_are_numbered_and_views_of_them_are_not(small: PoseData) -> None:
+    skill = PoseSkill()
+    first, second = islice(skill.batches(small, "train", 8, 0, 0), 2)
+    pairs = [
+        (here, there)
+        for here, sample in enumerate(first["sample"].tolist())
+        for there, same in enumerate(second["sample"].tolist())
+        if sample == same
+    ]
+    assert pairs
+    for here, there in pairs:
+        assert first["image"][here].equal(second["image"][there])
+    views = next(skill.batches(small.model_copy(update={"augment": True}), "train", 8, 0, 0))
+    assert "sample" not in views
 
 
 def test_splits_share_no_picture(small: PoseData) -> None:
