@@ -75,6 +75,12 @@ class TuneSettings(TrainSettings):
         description="share of a larger network's answers in what the small one is to learn: of "
         "the unpruned one or that of an earlier stage, whichever validates best",
     )
+    before: int | None = Field(
+        default=None,
+        gt=0,
+        description="steps before anything is pruned: a network that is used to smaller pictures "
+        "shows better which filters it needs, and teaches better; default: none",
+    )
     between: int | None = Field(
         default=None, gt=0, description="steps after a stage that is not the last; default: steps"
     )
@@ -174,7 +180,13 @@ class Recipe(_Section):
     )
 
     @model_validator(mode="after")
-    def _between_is_between_stages(self) -> Recipe:
+    def _stages_fit_the_pruning(self) -> Recipe:
+        if self.finetune is not None and self.finetune.before and self.prune is None:
+            message = (
+                "finetune.before counts the steps before pruning, and there is no `prune`: give "
+                "`steps` alone"
+            )
+            raise ValueError(message)
         between = self.finetune.between if self.finetune is not None else None
         if between is not None and (self.prune is None or self.prune.stages == 1):
             message = (

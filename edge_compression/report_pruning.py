@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from edge_compression.report_parts import exact, percent, sensitivity_curves
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edge_compression.report_parts import Curve
-    from edge_compression.results import CompressionReport
+    from edge_compression.results import CompressionReport, Stage
     from edge_report.page import Page
 
 
@@ -21,7 +23,7 @@ def add_stages(page: Page, report: CompressionReport) -> None:
     if not report.stages:
         return
     page.section("Stages")
-    stages = {f"stage {number}": stage for number, stage in enumerate(report.stages, 1)}
+    stages = {f"stage {number}": stage for number, stage in _numbered(report)}
     page.table(
         f"{report.headline} on the validation split; losses are of the network as it came",
         [
@@ -62,9 +64,14 @@ def add_stages(page: Page, report: CompressionReport) -> None:
         )
 
 
+def _numbered(report: CompressionReport) -> Iterator[tuple[int, Stage]]:
+    """The stages by their numbers; one that only tuned has the number 0."""
+    return enumerate(report.stages, 1 if report.stages and report.stages[0].rates else 0)
+
+
 def _rates(report: CompressionReport) -> list[dict[str, object]]:
     rows: dict[str, dict[str, object]] = {}
-    for number, stage in enumerate(report.stages, 1):
+    for number, stage in _numbered(report):
         for group in stage.sensitivity.groups if stage.sensitivity else []:
             row = rows.setdefault(group.group, {"group": group.group})
             for saliency, share in group.sensitivity.items():
@@ -76,7 +83,7 @@ def _rates(report: CompressionReport) -> list[dict[str, object]]:
 
 def _curves(report: CompressionReport) -> dict[str, dict[str, Curve]]:
     curves: dict[str, dict[str, Curve]] = {}
-    for number, stage in enumerate(report.stages, 1):
+    for number, stage in _numbered(report):
         measured = sensitivity_curves(stage.sensitivity) if stage.sensitivity else {}
         for group, lines in measured.items():
             for saliency, curve in lines.items():

@@ -106,7 +106,7 @@ class Sensitivity(_Result):
 
 
 class Stage(_Result):
-    """One turn of pruning and tuning.
+    """One turn of pruning and tuning; the first one may be of tuning alone.
 
     Attributes:
         sensitivity: measured before the pruning; None where the recipe does not ask for it.

@@ -28,10 +28,10 @@ NOTES = "sensitivity.json"
 def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     """Return the network that the recipe asks for, and how it came about.
 
-    With n stages, each one takes the same share of what the one before left; without `prune` there
-    is one stage, of tuning alone, and without `finetune`, too, there is none. Where the recipe
+    With n stages, each one takes the same share of what the one before left. Stage 0 only tunes: it
+    is there where the recipe has steps `before` the pruning, or no `prune` at all. Where the recipe
     distils, the teacher of a stage is the best so far of the original and the stages before. What a
-    run that was cut off has done already is taken from the folders `stages/1`, `stages/2` ... of
+    run that was cut off has done already is taken from the folders `stages/0`, `stages/1` ... of
     its output.
 
     Raises:
@@ -45,18 +45,17 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     if recipe.prune is not None:
         # Before the first stage: what the last one cannot meet is known now.
         keep = budgets(job.skill, original, job.data, recipe.prune)
-        count = recipe.prune.stages
-    else:
-        count = 1 if recipe.finetune is not None else 0
-    distils = recipe.finetune is not None and bool(recipe.finetune.distil)
+    tuning = recipe.finetune
+    begins_with_tuning = tuning is not None and (recipe.prune is None or tuning.before is not None)
+    distils = tuning is not None and bool(tuning.distil)
     teacher = original
     taught = headline_of(job.skill, original, job.data) if distils else math.nan
-    for number in range(1, count + 1):
+    for number in range(0 if begins_with_tuning else 1, len(keep) + 1):
         folder = job.output / STAGES / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         sensitivity, rates = None, dict[str, float]()
-        if recipe.prune is not None:
-            say(f"pruning, stage {number} of {count}")
+        if number and recipe.prune is not None:
+            say(f"pruning, stage {number} of {len(keep)}")
             pruned = prune(
                 job.skill,
                 network,
@@ -68,9 +67,11 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
             network, sensitivity, rates = pruned.network, pruned.sensitivity, pruned.rates
         before = after = headline_of(job.skill, network, job.data)
         log = TrainingLog()
-        if (settings := recipe.finetune) is not None:
-            if number < count and settings.between is not None:
-                settings = settings.model_copy(update={"steps": settings.between})
+        if tuning is not None:
+            settings = tuning
+            if number < len(keep):
+                steps = (tuning.between if number else tuning.before) or tuning.steps
+                settings = tuning.model_copy(update={"steps": steps})
             say(f"tuning for {settings.steps} steps")
             log = train(
                 job.skill,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-# All that the road has, in small numbers: two stages by sensitivity, a teacher, judgements,
-# training for eight bits, every way to quantise, half precision and a limit.
+# All that the road has, in small numbers: tuning first, two stages by sensitivity, a teacher,
+# judgements, training for eight bits, every way to quantise, half precision and a limit.
 RECIPE: dict[str, Any] = {
     "skill": "blob",
     "name": "blob_small",
@@ -28,6 +28,7 @@ RECIPE: dict[str, Any] = {
     "prune": {"parameters": 0.6, "saliency": "taylor", "stages": 2, "trial_rates": [0.5]},
     "finetune": {
         "steps": 100,
+        "before": 20,
         "between": 40,
         "batch_size": 16,
         "learning_rate": 0.01,

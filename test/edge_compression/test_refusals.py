@@ -33,6 +33,7 @@ RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"prune": {"stages": 2}}, ["nothing is to be pruned", "give macs or parameters"]),
     ({"prune": {"macs": 0.5, "allocation": "fair"}}, ["prune.allocation = 'fair'", "'uniform'"]),
     ({"finetune": {**FEW, "patience": 3}}, ["patience counts evaluations", "give judge_every"]),
+    ({"finetune": {**FEW, "before": 1}}, ["finetune.before", "give `steps` alone"]),
     ({"finetune": {**FEW, "between": 1}}, ["is refused", "finetune.between", "give prune.stages"]),
     (
         {"finetune": {**FEW, "between": 1}, "prune": {"macs": 0.5}},

@@ -210,7 +210,7 @@ def test_sections_without_content_are_left_out(tmp_path: Path) -> None:
     )
     page = _page(_report(stages=[stage]), tmp_path)
     assert _headings(page) == ["Variants", "Stages", "How it was made"]
-    assert ["stage 1", "-", "-", "0.5000", "-", "0.0"] in _table_rows(page)
+    assert ["stage 0", "-", "-", "0.5000", "-", "0.0"] in _table_rows(page)
 
 
 def test_without_a_bundle_nothing_is_said_to_be_in_one(tmp_path: Path) -> None:

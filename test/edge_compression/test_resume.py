@@ -19,16 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RUNNER = Path(__file__).with_name("killed_run.py")
-# During the trials, the first stage's tuning, the second's, the training for eight bits, and
-# between a bundle that is written and its report.
+# During the tuning before all, the trials, the first stage's tuning, the second's, the training for
+# eight bits, and between a bundle that is written and its report.
 MOMENTS = [
+    "stages/0/tune_state.pt:5",
     "stages/1/sensitivity.json:2",
     "stages/1/tune_state.pt:15",
     "stages/2/tune_state.pt:50",
     "aware_state.pt:8",
     "report.json:1",
 ]
-STATES = ["stages/1/tune_state.pt", "stages/2/tune_state.pt", "aware_state.pt"]
+STATES = [
+    "stages/0/tune_state.pt",
+    "stages/1/tune_state.pt",
+    "stages/2/tune_state.pt",
+    "aware_state.pt",
+]
 
 
 def _found(output: Path) -> dict[str, Any]:
