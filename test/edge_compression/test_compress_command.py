@@ -73,8 +73,12 @@ def test_run_makes_a_bundle_that_is_small_and_still_right(compressed: Path) -> N
 
 def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> None:
     report = read_report(compressed)
-    first, last = report.stages
+    tuned, first, last = report.stages
 
+    assert tuned.sensitivity is None
+    assert (tuned.rates, tuned.lost) == ({}, {"macs": 0, "parameters": 0})
+    assert tuned.curve[-1][0] == 20
+    assert "stage 0" in (compressed / "report.html").read_text()
     assert [first.curve[-1][0], report.aware_curve[-1][0]] == [40, 20]
     assert [step for step, _ in first.judgements] == [20, 40]
     for stage, before in ((first, 0.0), (last, first.lost["parameters"])):
@@ -82,7 +86,7 @@ def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> 
         assert [len(group.trials) for group in stage.sensitivity.groups] == [1, 1, 1]
         assert stage.lost["parameters"] > before
         assert stage.accuracy == max(accuracy for _, accuracy in stage.judgements)
-        assert stage.accuracy > stage.pruned_accuracy
+    assert last.accuracy > last.pruned_accuracy
     # Each stage leaves the same share of what it found.
     assert (1 - first.lost["parameters"]) ** 2 == pytest.approx(0.4, abs=0.06)
     assert 1 - report.variants[1].parameters / 2791 == pytest.approx(last.lost["parameters"])
