@@ -34,10 +34,11 @@ def load_droid_checkpoint(path: Path) -> DroidNet:
     stored = _read(path)
     network = DroidNet()
     ours = network.state_dict()
-    expected = {_PREFIX + key: _stored_shape(key, value) for key, value in ours.items()}
+    expected = {_PREFIX + key: _as_stored(key, value) for key, value in ours.items()}
     if faults := weight_faults(expected, stored):
-        found = "; ".join(f"{fault}: {names}" for fault, names in faults.items())
-        message = f"checkpoint '{path}' does not hold the weights of DROID-SLAM; {found}; {_REMEDY}"
+        message = (
+            f"checkpoint '{path}' does not hold the weights of DROID-SLAM; {faults}; {_REMEDY}"
+        )
         raise SettingError(message)
     network.load_state_dict(
         {key: stored[_PREFIX + key][: len(value)] for key, value in ours.items()}
@@ -66,6 +67,5 @@ def _read(path: Path) -> dict[str, Any]:
     return stored
 
 
-def _stored_shape(key: str, value: Tensor) -> tuple[int, ...]:
-    shape = tuple(value.shape)
-    return (_HEAD_CHANNELS, *shape[1:]) if key.startswith(_HEADS) else shape
+def _as_stored(key: str, value: Tensor) -> Tensor:
+    return value.new_empty(_HEAD_CHANNELS, *value.shape[1:]) if key.startswith(_HEADS) else value

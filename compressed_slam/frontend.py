@@ -58,7 +58,7 @@ class Frontend:
         count = len(self._keyframes)
         self._graph.add([*neighbours(0, count, _FIRST_RADIUS), *self._stereo_pairs(0)])
         self._refine(1, _FIRST_STEPS)
-        if count > 1:
+        if count > 1:  # a map with a scale of its own begins with one keyframe
             choose_valley(self._graph, self._keyframes)
         self._graph.add(self._nearby(0, 0, self._settings.max_edges - len(self._graph)))
         return self._refine(1, _FIRST_STEPS)

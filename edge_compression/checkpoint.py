@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from edge_compression.protocol import CompressibleSkill
 
-_LISTED = 6
-
 
 def save_checkpoint(
     path: Path,
@@ -112,12 +110,11 @@ def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
 def _check(
     path: Path, skill: CompressibleSkill, ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> None:
-    faults = weight_faults({key: tuple(value.shape) for key, value in ours.items()}, theirs)
+    faults = weight_faults(ours, theirs)
     if not faults:
         return
-    found = "; ".join(f"{fault}: {names}" for fault, names in faults.items())
     remedy = "give the checkpoint of this network, or its description"
-    if [*faults] == [NOT_FINITE]:
+    if faults.startswith(NOT_FINITE):  # and nothing else
         remedy = "train again with a lower learning_rate"
-    message = f"checkpoint '{path}' does not hold weights for '{skill.name}'; {found}; {remedy}"
+    message = f"checkpoint '{path}' does not hold weights for '{skill.name}'; {faults}; {remedy}"
     raise SettingError(message)

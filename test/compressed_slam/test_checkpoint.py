@@ -85,6 +85,10 @@ def _say(state: State) -> None:
     state["module.fnet.conv1.bias"] = "zero"
 
 
+def _round(state: State) -> None:
+    state["module.fnet.conv1.bias"] = state["module.fnet.conv1.bias"].long()
+
+
 def _lose_the_prefix(state: State) -> None:
     for name in list(state):
         state[name.removeprefix("module.")] = state.pop(name)
@@ -102,6 +106,7 @@ def _lose_the_prefix(state: State) -> None:
         (_cut_a_head, "mis-shaped: module.update.delta.2.bias (2,) instead of (3,);"),
         (_spoil, "NaN or infinite: module.fnet.conv1.weight;"),
         (_say, "mis-shaped: module.fnet.conv1.bias str instead of (32,);"),
+        (_round, "mis-shaped: module.fnet.conv1.bias (32,) of whole numbers instead of (32,);"),
         (_lose_the_prefix, "and 96 more; unexpected: fnet.conv1.weight, "),
     ],
 )
