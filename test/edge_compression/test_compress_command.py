@@ -81,6 +81,9 @@ def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> 
     assert "stage 0" in (compressed / "report.html").read_text()
     assert [first.curve[-1][0], report.aware_curve[-1][0]] == [40, 20]
     assert [step for step, _ in first.judgements] == [20, 40]
+    # What one stage leaves is what the next one analyses and prunes.
+    assert first.sensitivity is not None
+    assert first.sensitivity.accuracy == tuned.accuracy != tuned.pruned_accuracy
     for stage, before in ((first, 0.0), (last, first.lost["parameters"])):
         assert stage.sensitivity is not None
         assert [len(group.trials) for group in stage.sensitivity.groups] == [1, 1, 1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from itertools import count, islice
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import joblib
+import psutil
 import pytest
 import torch
 
@@ -164,7 +166,9 @@ def test_tuning_follows_the_teacher_by_its_share(
     assert identity["teacher"] == (weights_digest(original) if share else None)
 
 
-def test_samples_that_have_a_number_are_answered_once(tmp_path: Path) -> None:
+def test_samples_that_have_a_number_are_answered_once_as_far_as_memory_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Recurring(type(compressible_skill("blob"))):  # type: ignore[misc]
         """Three batches, again and again."""
 
@@ -186,18 +190,21 @@ def test_samples_that_have_a_number_are_answered_once(tmp_path: Path) -> None:
 
     settings = TrainSettings(steps=9, batch_size=8, learning_rate=0.02)
     skill, asked, found = Recurring(), [], []
-    for numbered in (True, False):
+    for numbered, free in ((True, 2**30), (True, 0), (False, 2**30)):
+        monkeypatch.setattr(
+            psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free)
+        )
         torch.manual_seed(0)
         skill.numbered, skill.asked = numbered, 0
         network, teacher = skill.build_network({}), skill.build_network({})
-        state = tmp_path / str(numbered)
+        state = tmp_path / f"{numbered} {free}"
         data = skill.data_model()
         train(skill, network, data, settings, state, teacher=teacher, share=0.7)
         asked.append(skill.asked)
         found.append(weights_digest(network))
 
-    assert asked == [3, 9]
-    assert found[0] == found[1]
+    assert asked == [3, 9, 9]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize("skill", ["blob", "mislabelled_blob"])
