@@ -129,9 +129,26 @@ class PoseEstimator:
             self._canvas = np.zeros((*padded, 3), np.uint8)
         self._canvas[height:] = 0
         self._canvas[:, width:] = 0
-        shrink = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+        interpolation = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
         # Straight into the canvas: OpenCV fills a destination of the right size and type.
-        cv2.resize(bgr, (width, height), dst=self._canvas[:height, :width], interpolation=shrink)
+        cv2.resize(
+            _halved(bgr, height, width),
+            (width, height),
+            dst=self._canvas[:height, :width],
+            interpolation=interpolation,
+        )
         image = cv2.dnn.blobFromImage(self._canvas, 1 / 255, swapRB=True)
         scale = np.array([width / columns, height / rows], np.float32)
         return scale, image
+
+
+def _halved(bgr: NDArray[np.uint8], height: int, width: int) -> NDArray[Any]:
+    """Halve a picture as often as its pixels split evenly among those that are wanted.
+
+    The averages stay the same, and OpenCV halves several times as fast as it takes others.
+    """
+    rows, columns = bgr.shape[:2]
+    while rows % (2 * height) == columns % (2 * width) == 0:
+        rows, columns = rows // 2, columns // 2
+        bgr = cv2.resize(bgr, (columns, rows), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return bgr

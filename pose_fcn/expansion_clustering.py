@@ -63,21 +63,24 @@ def expansion_clustering(
     # Where there is no seed nothing grows.
     least = np.where(tops >= seed_threshold, grow_share * tops, np.inf).astype(np.float32)
     # All maps in one tall picture, a blank row after each: one labelling serves them all.
-    tall = np.zeros((count, height + 1, width), np.uint8)
-    np.greater_equal(values, least[:, None, None], out=tall[:, :height].view(bool))
-    _, labels = cv2.connectedComponents(tall.reshape(-1, width), connectivity=8)
+    tall = np.zeros((count, height + 1, width), bool)
+    np.greater_equal(values, least[:, None, None], out=tall[:, :height])
+    _, labels = cv2.connectedComponents(tall.view(np.uint8).reshape(-1, width), connectivity=8)
     positions = np.full((count, 2), np.nan, np.float32)
     found = np.zeros(count, bool)
 
-    owner, y, x = np.nonzero(tall)
-    if owner.size == 0:
+    inside = np.flatnonzero(tall)
+    if inside.size == 0:
         return Clusters(positions, tops, found)
-    cluster = labels.reshape(count, height + 1, width)[owner, y, x].astype(np.intp) - 1
-    value = values[owner, y, x].astype(np.float64)
+    row, x = np.divmod(inside, width)
+    owner, y = np.divmod(row, height + 1)
+    cluster = labels.reshape(-1)[inside].astype(np.intp) - 1
+    grown = values[owner, y, x]
+    value = grown.astype(np.float64)
     mass = np.bincount(cluster, value)
     strength = np.bincount(cluster, value**2)
     peak = np.zeros(mass.size, np.float32)
-    np.maximum.at(peak, cluster, values[owner, y, x])
+    np.maximum.at(peak, cluster, grown)
     keypoint = np.zeros(mass.size, np.intp)
     keypoint[cluster] = owner
 

@@ -55,6 +55,19 @@ def test_positions_are_in_the_pixels_of_the_given_picture(height: int, width: in
     assert np.isnan(keypoints.positions[1]).all()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(96, 128), (288, 384), (576, 768), (768, 1024)])
+def test_the_network_sees_the_average_of_what_its_pixels_cover(rows: int, columns: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
+    settings = SETTINGS.model_copy(update={"long_side": 64, "seed_threshold": 0.01})
+    cell = columns // 32  # of a pixel of the maps, which are half as large
+    cells = picture.reshape(24, cell, 32, cell, 3).mean((1, 3)) / 255
+
+    maps = PoseEstimator(colour_network, settings, NAMES).estimate(picture).maps
+
+    # Rounded to bytes once, and once more for every halving.
+    assert maps[:3, :24] == pytest.approx(cells.transpose(2, 0, 1)[::-1], abs=1.5 / 255)
+
+
 def test_keypoints_below_the_least_score_are_not_found_but_keep_their_score() -> None:
     picture = np.zeros((256, 256, 3), np.uint8)
     picture[100:120, 100:120] = (0, 150, 250)
