@@ -58,12 +58,9 @@ def prunable_groups(
         SettingError: there is none.
     """
     names = {module: name for name, module in network.named_modules()}
-    ignored = [part for module in skill.unprunable(network) for part in module.modules()]
-    graph = _graph(network, inputs)
+    graph, found = dependencies(skill, network, inputs)
     groups = []
-    for group in graph.get_all_groups(ignored_layers=ignored):
-        if any(_is_grouped(item.dep.target.module) for item in group):
-            continue
+    for group in found:
         roots = [
             item
             for item in group
@@ -82,6 +79,20 @@ def prunable_groups(
         )
         raise SettingError(message)
     return groups
+
+
+def dependencies(
+    skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
+) -> tuple[tp.DependencyGraph, list[tp.dependency.Group]]:
+    """Return the dependency graph, and its groups that filters can be taken from or given to."""
+    ignored = [part for module in skill.unprunable(network) for part in module.modules()]
+    graph = _graph(network, inputs)
+    groups = [
+        group
+        for group in graph.get_all_groups(ignored_layers=ignored)
+        if not any(_is_grouped(item.dep.target.module) for item in group)
+    ]
+    return graph, groups
 
 
 def without(

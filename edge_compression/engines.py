@@ -18,6 +18,7 @@ from edge_compression.results import UNPRUNED
 from edge_compression.tensor_errors import marked, tensor_errors
 from edge_compression.tensorrt_rules import violations
 from edge_compression.variants import TENSORRT, Candidate
+from edge_compression.widening import widened
 from edge_runtime.errors import EngineError
 from edge_runtime.onnx_engine import OnnxEngine
 
@@ -102,12 +103,14 @@ def _float(
 
 def _workshop(job: Job, settings: QuantiseSettings, last: Candidate) -> _Workshop:
     say(f"quantising with {settings.calibration_images} images")
-    names = list(job.skill.example_inputs(job.data))
-    images = calibration_images(job.skill, job.data, settings, names)
+    inputs, interface = job.skill.example_inputs(job.data), job.skill.interface(job.data)
+    images = calibration_images(job.skill, job.data, settings, list(inputs))
+    graph = export(widened(job.skill, last.network, inputs), inputs, interface)
+    check_against_torch(graph, last.network, inputs, interface)
     methods: tuple[Method, ...] = (
         get_args(Method) if settings.method == "best" else (settings.method,)
     )
-    calibrations = {method: calibrate(last.graph, images, method) for method in methods}
+    calibrations = {method: calibrate(graph, images, method) for method in methods}
     return _Workshop(job, settings, last, images, calibrations)
 
 

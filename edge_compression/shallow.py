@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import onnx
 
 # Input channels of a filter; below, packing them for the byte kernels costs more than it saves.
-_ENOUGH = 8
+ENOUGH = 8
 
 
 def shallow_convolutions(model: onnx.ModelProto) -> list[str]:
@@ -25,7 +25,7 @@ def shallow_convolutions(model: onnx.ModelProto) -> list[str]:
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "Conv" and shapes.get(node.input[1], [0, _ENOUGH])[1] < _ENOUGH
+        if node.op_type == "Conv" and shapes.get(node.input[1], [0, ENOUGH])[1] < ENOUGH
     ]
 
 

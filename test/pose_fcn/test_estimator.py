@@ -55,7 +55,9 @@ def test_positions_are_in_the_pixels_of_the_given_picture(height: int, width: in
     assert np.isnan(keypoints.positions[1]).all()
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(96, 128), (288, 384), (576, 768), (768, 1024)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(96, 128), (288, 384), (576, 768), (768, 1024), (120, 160)]
+)
 def test_the_network_sees_the_average_of_what_its_pixels_cover(rows: int, columns: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (rows, columns, 3), np.uint8)
     settings = SETTINGS.model_copy(update={"long_side": 64, "seed_threshold": 0.01})
