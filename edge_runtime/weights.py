@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
-
 NOT_FINITE = "NaN or infinite"
 _LISTED = 6
 
 
-def weight_faults(expected: Mapping[str, Tensor], stored: Mapping[str, Any]) -> str:
+def weight_faults(expected: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     """Name the weights that do not fit, by what is wrong with them.
 
     Args:
