@@ -36,7 +36,8 @@ _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added t
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35}
 _POSITIVE_WEIGHT = 4.0
-_PLACE_WEIGHT = 3.0
+_SKELETON_WEIGHT = 0.1  # its pixels are many, and no keypoint is read from them
+_PLACE_WEIGHT = 10.0
 _LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the picture
 _WINDOWS = (128, 192, 256)
 
@@ -205,8 +206,9 @@ class PoseSkill:
         """Cross-entropy of every pixel, and of the place of every keypoint.
 
         The first is over the number of keypoint pixels; pixels near a keypoint weigh more, as
-        nearly all others are background. The second takes a keypoint's map as one distribution over
-        its pixels: what counts there is that no other place looks more like the keypoint.
+        nearly all others are background, and the skeleton's weigh less. The second takes a
+        keypoint's map as one distribution over its pixels: what counts there is that no other place
+        looks more like the keypoint.
         """
         from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -214,14 +216,15 @@ class PoseSkill:
 
         target = batch["maps"]
         logits = _fcn(network).logits(batch["image"]).float()
-        weight = 1 + _POSITIVE_WEIGHT * target
+        share = logits.new_tensor([1.0] * KEYPOINT_MAPS + [_SKELETON_WEIGHT])[:, None, None]
+        weight = share * (1 + _POSITIVE_WEIGHT * target)
         pixels = binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
         bells = target[:, :KEYPOINT_MAPS].flatten(2)
         mass = bells.sum(2)
         present = mass > _LEAST_MASS
         places = -(bells * logits[:, :KEYPOINT_MAPS].flatten(2).log_softmax(2)).sum(2)
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
-        return pixels / target.sum().clamp(min=1.0) + _PLACE_WEIGHT * place
+        return pixels / (share * target).sum().clamp(min=1.0) + _PLACE_WEIGHT * place
 
     def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its maps."""
