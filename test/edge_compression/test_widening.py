@@ -48,41 +48,33 @@ def _same(network: nn.Module, wider: nn.Module) -> None:
         torch.testing.assert_close(wider(image), network(image), rtol=1e-5, atol=1e-6)
 
 
-def test_all_channels_between_convolutions_are_sixteen_at_least_and_a_multiple_of_four(
-    skill: CompressibleSkill,
+@pytest.mark.parametrize(
+    ("given", "wide"),
+    [
+        ((9, 17, 20), (16, 20, 20)),
+        ((7, 8, 4), (7, 16, 4)),  # of so few the convolutions stay in float
+    ],
+)
+def test_channels_between_convolutions_are_sixteen_at_least_and_a_multiple_of_four(
+    given: tuple[int, int, int], wide: tuple[int, int, int], skill: CompressibleSkill
 ) -> None:
-    network = _randomise(skill.build_network({"first": 9, "second": 17, "between": 20}))
+    names = ("first", "second", "between")
+    network = _randomise(skill.build_network(dict(zip(names, given, strict=True))))
     before = {key: value.clone() for key, value in network.state_dict().items()}
 
     wider = widened(skill, network, skill.example_inputs(skill.data_model()))
 
+    first, second, between = wide
     assert _widths(wider) == {
-        "first": (1, 16),
-        "second": (16, 20),
-        "between": (20, 20),
-        "up": (20, 16),
-        "head": (16, 1),
+        "first": (1, first),
+        "second": (first, second),
+        "between": (second, between),
+        "up": (between, first),
+        "head": (first, 1),
     }
     _same(network, wider)
-    assert _widths(network)["first"] == (1, 9)
+    assert _widths(network)["second"] == given[:2]
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-def test_few_channels_whose_convolutions_stay_in_float_are_left(
-    skill: CompressibleSkill,
-) -> None:
-    network = _randomise(skill.build_network({"first": 7, "second": 8, "between": 4}))
-
-    wider = widened(skill, network, skill.example_inputs(skill.data_model()))
-
-    assert _widths(wider) == {
-        "first": (1, 7),
-        "second": (7, 16),
-        "between": (16, 4),
-        "up": (4, 7),
-        "head": (7, 1),
-    }
-    _same(network, wider)
 
 
 class _Odd(nn.Module):
