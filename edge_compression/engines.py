@@ -105,8 +105,10 @@ def _workshop(job: Job, settings: QuantiseSettings, last: Candidate) -> _Worksho
     say(f"quantising with {settings.calibration_images} images")
     inputs, interface = job.skill.example_inputs(job.data), job.skill.interface(job.data)
     images = calibration_images(job.skill, job.data, settings, list(inputs))
-    graph = export(widened(job.skill, last.network, inputs), inputs, interface)
-    check_against_torch(graph, last.network, inputs, interface)
+    wider, graph = widened(job.skill, last.network, inputs), last.graph
+    if wider is not last.network:
+        graph = export(wider, inputs, interface)
+        check_against_torch(graph, last.network, inputs, interface)
     methods: tuple[Method, ...] = (
         get_args(Method) if settings.method == "best" else (settings.method,)
     )

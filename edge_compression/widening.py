@@ -28,7 +28,7 @@ _LEAST, _MULTIPLE = 16, 4
 def widened(
     skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
 ) -> nn.Module:
-    """Return a copy of the network with idle filters, whose outputs are the same.
+    """Return a copy of the network with idle filters, whose outputs are the same; or the network.
 
     The direct kernels for bytes want sixteen channels at least, and a multiple of four, on both
     sides of a convolution; others are unrolled first. On x86 with VNNI one of 15 channels takes
@@ -36,28 +36,38 @@ def widened(
     gives, the convolutions that read it multiply by zero.
 
     Channels that something else than a plain convolution, a batch norm or an operation by the
-    element depends on stay as they are, and so does a network that cannot be analysed or would come
-    to answer otherwise, such as one whose forward has a width written into it.
+    element depends on stay as they are. The network itself is returned if it needs no filters,
+    cannot be analysed, or would come to answer otherwise, such as one whose forward has a width
+    written into it.
     """
     wider = copy.deepcopy(network).eval()
     try:
-        _widen(skill, wider, inputs)
+        if not _widen(skill, wider, inputs):
+            return network
         with torch.no_grad():
             expected, found = (each(*inputs.values()) for each in (network.eval(), wider))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     except Exception as error:  # noqa: BLE001 - whatever comes of analysing a strange network
-        say(f"without idle filters ({type(error).__name__}: {str(error).splitlines()[0]})")
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        say(f"without idle filters ({type(error).__name__}: {reason})")
         return network
     return wider
 
 
-def _widen(skill: CompressibleSkill, wider: nn.Module, inputs: Mapping[str, Tensor]) -> None:
+def _widen(skill: CompressibleSkill, wider: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
+    """Fill the network up; tell whether anything had to be."""
+    changed = False
     graph, groups = dependencies(skill, wider, inputs)
     for group in groups:
         channels = len(group[0].idxs)
         wide = max(_LEAST, -(-channels // _MULTIPLE) * _MULTIPLE)
-        if channels < ENOUGH or not all(_is_plain(item, channels) for item in group):
+        if (
+            channels < ENOUGH
+            or wide == channels
+            or not all(_is_plain(item, channels) for item in group)
+        ):
             continue
+        changed = True
         for item in group:
             module = item.dep.target.module
             if isinstance(module, _BatchNorm):
@@ -70,6 +80,7 @@ def _widen(skill: CompressibleSkill, wider: nn.Module, inputs: Mapping[str, Tens
                 else:
                     module.in_channels = wide
                     _fill(module, 1, wide)
+    return changed
 
 
 def _is_plain(item: Any, channels: int) -> bool:  # noqa: ANN401 - torch_pruning has no types

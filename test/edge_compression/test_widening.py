@@ -77,6 +77,12 @@ def test_channels_between_convolutions_are_sixteen_at_least_and_a_multiple_of_fo
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+def test_a_network_that_needs_none_is_not_copied(skill: CompressibleSkill) -> None:
+    network = _randomise(skill.build_network({"first": 16, "second": 20, "between": 4}))
+
+    assert widened(skill, network, skill.example_inputs(skill.data_model())) is network
+
+
 class _Odd(nn.Module):
     """Of everything that idle channels would disturb, one; and between `one` and `two` nothing."""
 
@@ -97,6 +103,8 @@ class _Odd(nn.Module):
             found = torch.cat([found, interpolate(max_pool2d(found, 2), scale_factor=2.0)], 1)
         if self.kind == "averaged":  # an operation by the element for who does not look closely
             found = found - found.mean(1, keepdim=True)
+        if self.kind == "refusing" and found.shape[1] != 12:
+            raise RuntimeError
         if self.kind == "written":
             found = found + torch.full((12, 1, 1), 0.1)
         answer: torch.Tensor = self.head(self.norm(self.three(found)))
@@ -104,7 +112,8 @@ class _Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "kind", ["grouped", "depthwise", "transposed", "joined", "normed", "averaged", "written"]
+    "kind",
+    ["grouped", "depthwise", "transposed", "joined", "normed", "averaged", "refusing", "written"],
 )
 def test_what_idle_channels_would_disturb_is_left_alone(
     kind: str, skill: CompressibleSkill, capsys: pytest.CaptureFixture[str]
@@ -114,7 +123,7 @@ def test_what_idle_channels_would_disturb_is_left_alone(
     wider = widened(skill, network, skill.example_inputs(skill.data_model()))
 
     _same(network, wider)
-    if kind in {"averaged", "written"}:
+    if kind in {"averaged", "refusing", "written"}:
         assert wider is network
         assert "without idle filters" in capsys.readouterr().err
     else:
