@@ -23,6 +23,7 @@ from edge_runtime.errors import EngineError
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from torch import nn
 
     from edge_compression.calibration import Calibration
@@ -60,7 +61,8 @@ class Engines:
 def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> Engines:
     """Export and quantise as the recipe asks; `smaller` is None where it changes no network.
 
-    One in half precision or in eight bits that cannot be made is noted as a failure, and the others
+    Where the network or what it sees is lessened, the one that came is exported, too, at its own
+    size: all others are compared with it. One in half precision or in eight bits that cannot be made is noted as a failure, and the others
     are made.
 
     Raises:
@@ -68,12 +70,13 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
     """
     recipe = job.recipe.recipe
     made = Engines()
-    if smaller is None:
-        last = _float(job, made, "fp32", FP32, original)
+    whole = job.skill.uncompressed(job.data)
+    if smaller is None and whole == job.data:
+        last = _float(job, made, "fp32", FP32, original, job.data)
     else:
-        _float(job, made, "original fp32", UNPRUNED, original, whole=True)
-        change = "pruned" if recipe.prune is not None else "tuned"
-        last = _float(job, made, f"{change} fp32", FP32, smaller)
+        _float(job, made, "original fp32", UNPRUNED, original, whole)
+        change = "resized" if smaller is None else "tuned" if recipe.prune is None else "pruned"
+        last = _float(job, made, f"{change} fp32", FP32, smaller or original, job.data)
     workshop = None if recipe.quantise is None else _workshop(job, recipe.quantise, last)
     if recipe.fp16:
         name = last.name.replace("fp32", "fp16")
@@ -89,10 +92,9 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
 
 
 def _float(
-    job: Job, made: Engines, name: str, file: str, network: nn.Module, *, whole: bool = False
+    job: Job, made: Engines, name: str, file: str, network: nn.Module, data: BaseModel
 ) -> Candidate:
     say(f"exporting {name}")
-    data = job.skill.uncompressed(job.data) if whole else job.data
     inputs, interface = job.skill.example_inputs(data), job.skill.interface(data)
     graph = export(network, inputs, interface)
     made.differences[name] = check_against_torch(graph, network, inputs, interface)

@@ -303,6 +303,33 @@ def test_the_smaller_inputs_share_is_told_from_prunings(
     assert left <= 0.1
 
 
+def test_the_limit_is_of_the_network_at_the_size_it_came_with(
+    trained: Path,
+    tmp_path: Path,
+    write_recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = write_recipe(
+        tmp_path,
+        checkpoint=str(trained / "training" / "trained.pt"),
+        data={"side": 8},
+        prune=None,
+        finetune=None,
+        quantise=None,
+        fp16=False,
+        max_drop=1e-6,
+    )
+    output = tmp_path / "out"
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 1
+
+    assert "against original fp32" in capsys.readouterr().err.splitlines()[-1]
+    report = read_report(output)
+    assert [variant.name for variant in report.variants] == ["original fp32", "resized fp32"]
+    assert report.macs_lost_to_input == pytest.approx(0.75)
+    assert not (output / "bundle").exists()
+
+
 def test_schema_tells_an_editor_every_key_of_a_skills_recipe(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
