@@ -70,11 +70,12 @@ def difference(engine: Engine, inputs: Sequence[Arrays], expected: Sequence[Arra
     Raises:
         EngineError: it is more than the engine's precision explains, or is no number.
     """
-    worst = max(
+    errors = [
         _relative(found[name], exact)
         for found, outputs in zip(map(engine.run, inputs), expected, strict=True)
         for name, exact in outputs.items()
-    )
+    ]
+    worst = float(np.max(errors))  # NaN if one is
     about = engine.describe()
     allowed = _TOLERANCE[about["precision"]]
     if not worst <= allowed:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator
@@ -86,8 +87,9 @@ def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibra
             whose histogram tells most about the whole; percentile: all but the outermost 0.001 %.
 
     Raises:
-        SettingError: an activation is not finite.
+        SettingError: an image or an activation is not finite.
     """
+    _require_finite(images)
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared = Path(folder, "source.onnx"), Path(folder, "prepared.onnx")
         source.write_bytes(graph)
@@ -96,14 +98,14 @@ def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibra
         model = _tidy(onnx.load(prepared))
         onnx.save(model, prepared)
         extremes = _observe(prepared, images, "minmax")
+        for tensor, values in extremes.items():
+            if not all(math.isfinite(value) for value in values):
+                message = (
+                    f"tensor '{tensor}' reaches {values[0]:g} and {values[1]:g} on the calibration "
+                    "images: look for bad values in the data or in the checkpoint"
+                )
+                raise SettingError(message)
         ranges = extremes if method == "minmax" else _observe(prepared, images, method)
-    for tensor, values in extremes.items():
-        if not all(math.isfinite(value) for value in values):
-            message = (
-                f"tensor '{tensor}' reaches {values[0]:g} and {values[1]:g} on the calibration "
-                "images: look for bad values in the data or in the checkpoint"
-            )
-            raise SettingError(message)
     return Calibration(model.SerializeToString(), ranges, extremes)
 
 
@@ -119,6 +121,18 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
+
+
+def _require_finite(images: Sequence[Arrays]) -> None:
+    # The library looks for lowest and highest values by comparing, which passes over NaN.
+    for number, image in enumerate(images):
+        for name, values in image.items():
+            if not np.isfinite(values).all():
+                message = (
+                    f"calibration image {number} has values in '{name}' that are not finite: look "
+                    "for bad values in the data"
+                )
+                raise SettingError(message)
 
 
 def _tidy(model: onnx.ModelProto) -> onnx.ModelProto:

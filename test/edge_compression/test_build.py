@@ -15,6 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from edge_compression.agreement import difference
 from edge_compression.building import build
 from edge_compression.tensorrt_builder import profile_shapes
 from edge_runtime.bundle import (
@@ -29,6 +30,7 @@ from edge_runtime.bundle import (
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.host import describe_host
+from edge_runtime.onnx_engine import OnnxEngine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "edge_runtime"))
 import tensorrt_double
@@ -177,6 +179,17 @@ def test_an_engine_that_gives_no_numbers_or_does_not_run_is_no_candidate(
     shown = capsys.readouterr().out
     assert "cpu.onnx is off by nan" in shown
     assert "arm.onnx cannot be loaded" in shown
+
+
+def test_no_number_is_no_agreement_in_any_sample() -> None:
+    engine = OnnxEngine.from_file(float_graph("Sqrt"), precision="fp32")
+    blank, noise = (
+        {"image": values} for values in (np.zeros(SHAPE, np.float32), np.ones(SHAPE, np.float32))
+    )
+    right = engine.run(blank)
+
+    with pytest.raises(EngineError, match="is off by nan"):
+        difference(engine, [blank, noise], [right, right])
 
 
 def test_a_plan_is_built_checked_and_served(

@@ -44,6 +44,13 @@ class FixedSize(Pooled):
         return nn.functional.interpolate(small, size=[size[0] // 4 * 4, 32])
 
 
+class Root(nn.Module):
+    """Gives no number where it is given a negative one."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values.sqrt()
+
+
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     torch.manual_seed(0)
@@ -76,6 +83,14 @@ def test_a_size_that_was_frozen_is_refused() -> None:
     network.forward = Pooled.forward.__get__(network)  # type: ignore[method-assign]
     with pytest.raises(EngineError, match="not dynamic"):
         check_against_torch(graph, network, inputs, INTERFACE)
+
+
+def test_no_number_is_no_agreement() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), Root()).eval()
+    inputs = {"image": torch.rand(1, 3, 32, 32)}
+
+    with pytest.raises(EngineError, match="differs from torch by nan"):
+        check_against_torch(export(network, inputs, INTERFACE), network, inputs, INTERFACE)
 
 
 def test_another_network_is_told_apart(graph: bytes) -> None:

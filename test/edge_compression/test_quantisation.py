@@ -340,9 +340,16 @@ def test_a_graph_that_has_no_half_precision_is_refused() -> None:
         to_fp16(model.SerializeToString(), {})
 
 
-def test_values_that_are_not_finite_are_refused(graph: bytes) -> None:
-    image = _images(1)[0]["image"]
-    image[0, 0, 0, 0] = np.nan
-
-    with pytest.raises(SettingError, match=r"tensor '.*' reaches nan .* look for bad values"):
-        calibrate(graph, [{"image": image}], "minmax")
+@pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(
+    graph: bytes, value: float, method: Method
+) -> None:
+    images = _images(2)
+    images[1]["image"][0, 0, 0, 0] = value
+    with pytest.raises(SettingError, match="calibration image 1 has values in 'image' that are"):
+        calibrate(graph, images, method)
+    # Finite, but more than the network's sums can hold.
+    glaring = {"image": np.full_like(images[0]["image"], 3e38)}
+    with pytest.raises(SettingError, match=r"tensor '.*' reaches .*(inf|nan).* look for bad values"):
+        calibrate(graph, [glaring], method)
