@@ -40,6 +40,7 @@ def losers(job: Job, variants: Sequence[Variant]) -> dict[str, str]:
 
 def make_bundle(
     job: Job,
+    origin: Source,
     candidates: Sequence[Candidate],
     variants: Sequence[Variant],
     left_out: Mapping[str, str],
@@ -81,7 +82,7 @@ def make_bundle(
             for variant in variants
             if variant.file in graphs
         },
-        source=source(job),
+        source=origin,
         guard=guard,
         example={
             name: tuple(tensor.shape) for name, tensor in job.skill.example_inputs(job.data).items()
@@ -94,7 +95,7 @@ def make_bundle(
 
 
 def source(job: Job) -> Source:
-    """Describe what the run was made from."""
+    """Describe what the run is made from, with the checkpoint's file as it is now."""
     how = job.recipe.recipe.quantise
     return Source(
         checkpoint_sha256=sha256(job.checkpoint),

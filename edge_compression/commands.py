@@ -155,9 +155,7 @@ def _run(args: argparse.Namespace) -> None:
     from edge_compression.workers import workers
 
     with workers(args.dask), prepared(args.recipe, args.output, args.save_every) as job:
-        if args.restart:
-            pipeline.start_over(job.output)
-        report = pipeline.compress(job, force=args.force)
+        report = pipeline.compress(job, force=args.force, restart=args.restart)
     show_table(rows(report.variants, report.headline))
     for failure in report.failures:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")

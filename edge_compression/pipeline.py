@@ -39,19 +39,25 @@ PRUNED = "pruned.pt"
 AWARE_STATE = "aware_state.pt"
 
 
-def compress(job: Job, *, force: bool = False) -> CompressionReport:
+def compress(job: Job, *, force: bool = False, restart: bool = False) -> CompressionReport:
     """Prune, tune, export, quantise, measure; write bundle, report and checkpoint.
 
     The output folder gets `bundle/`, `report.json`, `report.html`; where the network is changed
     also `pruned.pt`, `unpruned.onnx`, and what a run that was cut off goes on from: `stages/`,
     `aware_state.pt`. An engine that loses more than the recipe's `max_drop` is left out of the
-    bundle unless `force` is given.
+    bundle unless `force` is given. With `restart` what an earlier run has trained is forgotten, as
+    soon as the checkpoint is known to be good.
 
     Raises:
         SuiteError: a setting, the checkpoint or the data is refused, an exported graph is wrong,
             or no engine is within the limit. An older bundle in the folder stays whole.
     """
+    _require_kept(job.checkpoint, job.output)
     original = load_checkpoint(job.checkpoint, job.skill)
+    origin = source(job)
+    if restart:
+        shutil.rmtree(job.output / STAGES, ignore_errors=True)
+        (job.output / AWARE_STATE).unlink(missing_ok=True)
     smaller, stages, aware_curve = _smaller(job, original)
     made = make_engines(job, original, smaller)
     say(f"measuring {', '.join(candidate.name for candidate in made.candidates)}")
@@ -59,7 +65,7 @@ def compress(job: Job, *, force: bool = False) -> CompressionReport:
     too_bad = losers(job, variants)
     left_out = {**made.failures, **({} if force else too_bad)}
     forced = {name: too_bad[name] for name in too_bad if name not in left_out}
-    bundle = make_bundle(job, made.candidates, variants, left_out, forced)
+    bundle = make_bundle(job, origin, made.candidates, variants, left_out, forced)
     unpruned = measure.macs(original, job.skill.example_inputs(job.data))
     report = CompressionReport(
         skill=job.skill.name,
@@ -73,7 +79,7 @@ def compress(job: Job, *, force: bool = False) -> CompressionReport:
         aware_curve=aware_curve,
         tensors=made.tensors,
         export_difference=made.differences,
-        source=source(job),
+        source=origin,
         bundle_digest=bundle.digest if bundle else "",
         tools=tool_versions(*TOOLS),
         host=describe_host(),
@@ -94,10 +100,16 @@ def compress(job: Job, *, force: bool = False) -> CompressionReport:
     return report
 
 
-def start_over(output: Path) -> None:
-    """Forget what an earlier run has trained."""
-    shutil.rmtree(output / STAGES, ignore_errors=True)
-    (output / AWARE_STATE).unlink(missing_ok=True)
+def _require_kept(checkpoint: Path, output: Path) -> None:
+    """Refuse a checkpoint that the run itself would write over."""
+    ours = [(output / name).resolve() for name in (PRUNED, AWARE_STATE, STAGES)]
+    place = checkpoint.resolve()
+    if any(place.is_relative_to(written) for written in ours):
+        message = (
+            f"checkpoint '{checkpoint}' is a file that a run with --output {output} writes itself: "
+            "give another --output, or copy the checkpoint out of it"
+        )
+        raise SettingError(message)
 
 
 def _smaller(

@@ -52,6 +52,8 @@ RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"skill": None}, ["'skill' is missing"]),
     ({"checkpoint": "nowhere.pt"}, ["nowhere.pt", "No such file", "compress train"]),
     ({"checkpoint": "~no_such_user/a.pt"}, ["checkpoint = '~no_such_user/a.pt'", "without ~"]),
+    ({"checkpoint": "pruned.pt"}, ["pruned.pt' is a file that a run", "give another --output"]),
+    ({"checkpoint": "stages/2/tune_state.pt"}, ["is a file that a run", "copy the checkpoint"]),
     ({"name": ".."}, ["name = '..'", "pattern"]),
     ({"checkpoint": None}, ["no checkpoint", "compress train"]),
     ({"finetune": {"steps": 9, "batch_size": 4, "learning_rate": 0}}, ["learning_rate = 0"]),
@@ -91,6 +93,16 @@ def test_recipe_is_refused(
 
     for word in words:
         assert word in line
+
+
+def test_a_wrong_checkpoint_costs_nothing_of_what_was_trained(
+    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = sorted(path.name for path in (output / "stages").rglob("*"))
+
+    _refused(output, write_recipe(output, checkpoint="nowhere.pt"), capsys)
+
+    assert sorted(path.name for path in (output / "stages").rglob("*")) == trained
 
 
 @pytest.mark.parametrize(
