@@ -202,7 +202,7 @@ class _Workshop:
         if flavour == "trt" and (broken := violations(graph)):
             message = f"{TENSORRT} breaks rules of TensorRT: {'; '.join(map(str, broken))}"
             raise EngineError(message)
-        return graph, marked(errors, graph)
+        return graph, marked(errors, graph, calibration)
 
     def headline(self, graph: bytes, *, literal: bool = False) -> float:
         """Judge a graph on the validation split."""

@@ -54,7 +54,7 @@ def protect(
         """Quantise with that many tensors kept, or with all where there are fewer."""
         graph = quantise(calibration, flavour, kept[:count])
         while len(kept) < count:
-            left = quantised_tensors(graph)
+            left = quantised_tensors(graph, calibration)
             if not left:
                 break
             kept.append(next(name for name in [*ranked, *sorted(left)] if name in left))

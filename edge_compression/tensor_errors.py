@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import numpy_helper
 from onnxruntime.quantization.quant_utils import QUANT_INPUT_SUFFIX, TENSOR_NAME_QUANT_SUFFIX
 
 from edge_compression.quantisation import quantise
 from edge_compression.results import TensorError
+from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,9 +61,12 @@ def tensor_errors(
     An error is the tensor's own: its float values, as an unquantised network computes them,
     against the same values through its own Q/DQ pair. Errors that earlier tensors made do not
     count, so that the worst row is the one to keep in float. Exact tensors are given 200 dB.
+
+    Raises:
+        EngineError: ONNX Runtime cannot compute them.
     """
     model = onnx.load_from_string(calibration.graph)
-    grids = _pairs(onnx.load_from_string(quantise(calibration, flavour)))
+    grids = _pairs(onnx.load_from_string(quantise(calibration, flavour)), _tensors(model))
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     # Sums of squares: of the values, of the differences.
     powers = {
@@ -84,22 +87,33 @@ def tensor_errors(
     return rows
 
 
-def quantised_tensors(graph: bytes) -> set[str]:
+def quantised_tensors(graph: bytes, calibration: Calibration) -> set[str]:
     """Name the tensors that have a Q/DQ pair in the graph, as the float graph calls them."""
-    return set(_pairs(onnx.load_from_string(graph)))
+    known = _tensors(onnx.load_from_string(calibration.graph))
+    return set(_pairs(onnx.load_from_string(graph), known))
 
 
-def marked(errors: Sequence[TensorError], graph: bytes) -> list[TensorError]:
+def marked(
+    errors: Sequence[TensorError], graph: bytes, calibration: Calibration
+) -> list[TensorError]:
     """Say of each tensor whether it was kept in float in the graph.
 
     Of one that was, the error remains what quantising it would cost.
     """
-    paired = quantised_tensors(graph)
+    paired = quantised_tensors(graph, calibration)
     return [row.model_copy(update={"kept_float": row.tensor not in paired}) for row in errors]
 
 
-def _pairs(model: onnx.ModelProto) -> dict[str, _Pair]:
-    """Find the pairs of all tensors but biases, by the tensor's name in the float graph."""
+def _tensors(model: onnx.ModelProto) -> set[str]:
+    """Name everything that is computed or given in a graph."""
+    return {
+        *(name for node in model.graph.node for name in node.output),
+        *(item.name for item in (*model.graph.input, *model.graph.initializer)),
+    }
+
+
+def _pairs(model: onnx.ModelProto, known: Collection[str]) -> dict[str, _Pair]:
+    """Find the pairs of all tensors but biases, by the tensor's name among the `known`."""
     writers = {name: node for node in model.graph.node for name in node.output}
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     pairs: dict[str, _Pair] = {}
@@ -109,7 +123,7 @@ def _pairs(model: onnx.ModelProto) -> dict[str, _Pair]:
         scale, zero = constants[node.input[1]], constants[node.input[2]]
         if zero.dtype == np.int32:
             continue  # a bias, on a grid so fine that it has no error to speak of
-        name = _origin(node.input[0], writers)
+        name = _origin(node.input[0], writers, known)
         axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
         if scale.ndim:
             rank = constants[node.input[0] if node.input[0] in constants else name].ndim
@@ -121,8 +135,9 @@ def _pairs(model: onnx.ModelProto) -> dict[str, _Pair]:
     return pairs
 
 
-def _origin(name: str, writers: dict[str, onnx.NodeProto]) -> str:
-    while name in writers and writers[name].op_type in {"QuantizeLinear", "Cast"}:
+def _origin(name: str, writers: dict[str, onnx.NodeProto], known: Collection[str]) -> str:
+    """Go back over what quantising has put in, casts to and from FP16 among it."""
+    while name not in known and name in writers:
         name = writers[name].input[0]
     return name
 
@@ -139,10 +154,10 @@ def _activations(
         for name in inner
         if name not in present
     )
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    engine = OnnxEngine.from_file(model.SerializeToString())
     for image in images:
-        found = dict(zip(inner, session.run(inner, image), strict=True)) if inner else {}
-        yield {name: image[name] if name in inputs else found[name] for name in names}
+        found = {**image, **engine.run(image)}
+        yield {name: found[name] for name in names}
 
 
 def _powers(values: NDArray[Any], pair: _Pair) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def raise_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     try:
         return version_converter.convert_version(model, _OPSET)
-    except RuntimeError as error:
+    except (RuntimeError, version_converter.ConvertError) as error:
         message = (
             f"the graph cannot be converted to ONNX operator set {_OPSET}, which TensorRT's "
             f"flavour needs: {error}"

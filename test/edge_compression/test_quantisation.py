@@ -231,7 +231,7 @@ def test_a_tensor_kept_in_float_has_no_pair_beside_it(
     assert parts.constants[weight].data_type in {TensorProto.FLOAT, TensorProto.FLOAT16}
     if tensor == INNER:  # nor is it rounded just before its Relu
         assert parts.writers[parts.writers[tensor].input[0]].name == "/inner/Conv"
-    kept = {row.tensor for row in marked(errors, quantised) if row.kept_float}
+    kept = {row.tensor for row in marked(errors, quantised, calibration) if row.kept_float}
     assert tensor in kept
     assert kept < {row.tensor for row in errors}
     assert 0 < _difference(quantised, calibration.graph) < 0.02
@@ -330,6 +330,32 @@ def test_what_half_precision_cannot_hold_stays_in_single() -> None:
         for node in Parts(quantised).of("DequantizeLinear")
         for reader in Parts(quantised).readers[node.output[0]]
     }
+
+
+class Odd(nn.Module):
+    """Has whole numbers cast to float ones in it, and numbers sorted in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 24, 3, padding=1)
+        self.last = nn.Conv2d(24, 2, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.first(image))
+        x = x - x.var(1, keepdim=True)
+        result: torch.Tensor = self.last(x.topk(24, dim=1).values)
+        return result
+
+
+@pytest.mark.parametrize("flavour", get_args(Flavour))
+def test_errors_are_told_of_tensors_behind_other_casts(flavour: Flavour) -> None:
+    calibration = calibrate(_exported(Odd), _images(2), "minmax")
+
+    rows = tensor_errors(calibration, flavour, _images(2))
+
+    known = Parts(calibration.graph)
+    assert {row.tensor for row in rows} <= {*known.writers, *known.constants, "image"}
+    assert "/TopK_output_0" in {row.tensor for row in rows}
 
 
 def test_a_graph_that_has_no_half_precision_is_refused() -> None:
