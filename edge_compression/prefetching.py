@@ -49,7 +49,7 @@ class Prefetcher:
         self._thread.join()
 
     def _next(self) -> Batch:
-        return {key: _channels_last(tensor) for key, tensor in next(self._stream).items()}
+        return {key: channels_last(tensor) for key, tensor in next(self._stream).items()}
 
     def _fill(self) -> None:
         try:
@@ -74,7 +74,8 @@ class Prefetcher:
             yield batch
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
+def channels_last(tensor: Tensor) -> Tensor:
+    """Put a tensor of pictures or of their filters into the order that convolutions want."""
     if tensor.dim() == 4 and tensor.is_floating_point():  # noqa: PLR2004 - NCHW
         return tensor.contiguous(memory_format=torch.channels_last)
     return tensor

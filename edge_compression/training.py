@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from edge_compression.judging import headline_of
 from edge_compression.normalising import Trainee
-from edge_compression.prefetching import Prefetcher
+from edge_compression.prefetching import Prefetcher, channels_last
 from edge_compression.teacher import Teacher
 from edge_compression.training_state import TrainingLog, resume, training_identity
 from edge_runtime.errors import SettingError
@@ -32,6 +32,7 @@ _WARM_UP = 0.1  # share of the steps in which the learning rate rises
 _FIRST_RATE = 0.04  # of the highest
 _LAST_RATE = 0.001
 _CURVE_POINTS = 200
+_DRAWS = 2**32  # between the random numbers of one seed and those of the next
 
 # glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -72,7 +73,9 @@ def train(
     identity = training_identity(
         skill, network, data, settings, teacher, conditions=conditions or {}
     )
-    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    for parameter in network.parameters():
+        parameter.data = channels_last(parameter.data)
+    network.train()
     spared = [part for module in skill.unprunable(network) for part in module.modules()]
     trainee = Trainee(network, normalise=settings.normalise, spared=spared)
     optimiser = torch.optim.AdamW(
@@ -96,6 +99,8 @@ def train(
             state.step += 1
             step = state.step
             rate = settings.learning_rate * _one_cycle(step / settings.steps)
+            # For what is drawn inside a network or a loss, such as dropout, whenever this step is.
+            torch.manual_seed((_DRAWS * settings.seed + step) % 2**63)
             lesson = batch
             if guide is not None:
                 with _autocast(settings):

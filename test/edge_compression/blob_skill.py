@@ -133,11 +133,18 @@ class MislabelledBlobSkill(BlobSkill):
 
 
 class SpoiledBlobSkill(BlobSkill):
-    """Its labels turn into their opposite after some steps, and it may be cut off."""
+    """Its labels turn into their opposite after some steps, and it may be cut off.
+
+    What it learns from is drawn at random in its loss, as networks with dropout do.
+    """
 
     name = "spoiled_blob"
     good_steps = 50
     interrupted_at = -1
+
+    def loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        image = nn.functional.dropout(batch["image"], 0.05)
+        return super().loss(network, {**batch, "image": image})
 
     def batches(
         self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int

@@ -368,14 +368,14 @@ def test_a_graph_that_has_no_half_precision_is_refused() -> None:
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_values_that_are_not_finite_are_refused(
-    graph: bytes, value: float, method: Method
-) -> None:
+def test_values_that_are_not_finite_are_refused(graph: bytes, value: float, method: Method) -> None:
     images = _images(2)
     images[1]["image"][0, 0, 0, 0] = value
     with pytest.raises(SettingError, match="calibration image 1 has values in 'image' that are"):
         calibrate(graph, images, method)
     # Finite, but more than the network's sums can hold.
     glaring = {"image": np.full_like(images[0]["image"], 3e38)}
-    with pytest.raises(SettingError, match=r"tensor '.*' reaches .*(inf|nan).* look for bad values"):
+    with pytest.raises(
+        SettingError, match=r"tensor '.*' reaches .*(inf|nan).* look for bad values"
+    ):
         calibrate(graph, [glaring], method)

@@ -117,6 +117,30 @@ def test_best_weights_and_patience_outlive_interruptions(
     assert weights_digest(network) == weights_digest(undisturbed) == weights_digest(again)
 
 
+def test_networks_of_volumes_are_trained(tmp_path: Path) -> None:
+    class Volumes(type(compressible_skill("blob"))):  # type: ignore[misc]
+        def loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+            volume = batch["image"][:, :, None].expand(-1, -1, 3, -1, -1)
+            mask = batch["mask"][:, :, None].expand(-1, -1, 3, -1, -1)
+            return torch.nn.functional.binary_cross_entropy_with_logits(network(volume), mask)
+
+        def unprunable(self, network: nn.Module) -> list[nn.Module]:  # noqa: ARG002
+            return []
+
+        def network_config(self, network: nn.Module) -> dict[str, Any]:  # noqa: ARG002
+            return {}
+
+    _, log = _train(
+        Volumes(),
+        torch.nn.Conv3d(1, 1, 3, padding=1),
+        tmp_path / "state.pt",
+        judge_every=None,
+        patience=None,
+    )
+
+    assert log.curve[-1][1] < log.curve[0][1] / 2
+
+
 def test_a_judgement_without_a_value_is_worse_than_any(
     skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
 ) -> None:
