@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_compression.agreement import difference, literally, samples
 from edge_compression.console import say, show, show_table
+from edge_compression.locking import alone_in
 from edge_compression.measure import latencies
 from edge_compression.tensorrt_builder import build_plan, profile_shapes
 from edge_runtime.bundle import Choice, Plan, add_choice, add_plan, load_bundle
@@ -51,14 +52,20 @@ def build(path: Path, *, provider: str | None = None, force: bool = False) -> Bu
         force: also where the bundle has the result for this device already.
 
     Raises:
-        SettingError: another provider.
+        SettingError: another provider, or another `compress` is at work on the bundle.
         BundleError: see `load_bundle`.
-        EngineError: TensorRT was asked for and is not there, a plan cannot be built or is wrong, or
-            no engine can be used on the processor and no plan is built either.
+        EngineError: TensorRT was asked for and is not there, of no graph a right plan can be built,
+            or no engine can be used on the processor and no plan is built either.
     """
     if provider not in {None, *PROVIDERS}:
         message = f"unknown provider '{provider}': choose one of {', '.join(PROVIDERS)}"
         raise SettingError(message)
+    load_bundle(path)  # if it is none, that is what is to be said
+    with alone_in(path.resolve().parent, f"the folder of bundle {path}"):
+        return _build(path, provider, force=force)
+
+
+def _build(path: Path, provider: str | None, *, force: bool) -> Bundle:
     bundle = load_bundle(path)
     rows: list[Row] = []
     try:
@@ -134,14 +141,32 @@ def _for_this_processor(bundle: Bundle, file: str, inputs: Sequence[Arrays]) -> 
 
 
 def _plan(bundle: Bundle, name: str, rows: list[Row], *, force: bool) -> Bundle:
-    """Build the plan for this device, check it, and put it into the bundle."""
+    """Build the plan for this device, check it, and put it into the bundle.
+
+    It is of the first graph, from eight bits to float32, that can be built and computes right.
+    """
     if name in bundle.manifest.plans and not force:
         show(f"the bundle has {name} already; --force builds it again")
         return bundle
-    file = next((file for file in _FOR_TENSORRT if file in bundle.manifest.engines), None)
-    if file is None:
+    files = [file for file in _FOR_TENSORRT if file in bundle.manifest.engines]
+    if not files:
         message = f"bundle {bundle.path} has none of {', '.join(_FOR_TENSORRT)} to build a plan of"
         raise EngineError(message)
+    refused: dict[str, str] = {}
+    for file in files:
+        try:
+            plan, content = _plan_of(bundle, file, name)
+        except EngineError as error:
+            # Some GPUs have no kernels for some eight-bit operators; half precision runs on all.
+            refused[file] = str(error)
+            continue
+        rows.append(_row(name, plan.precision, plan.latency_ms, "taken on this GPU"))
+        rows += [{"engine": each, "note": f"no plan: {why}"} for each, why in refused.items()]
+        return add_plan(bundle.path, name, plan, content)
+    raise EngineError("; ".join(f"{file}: {reason}" for file, reason in refused.items()))
+
+
+def _plan_of(bundle: Bundle, file: str, name: str) -> tuple[Plan, bytes]:
     precision = bundle.manifest.engines[file].precision
     inputs = samples(bundle)
     # Before the build, because a plan that can be compared with nothing is not worth the minutes.
@@ -155,7 +180,6 @@ def _plan(bundle: Bundle, name: str, rows: list[Row], *, force: bool) -> Bundle:
         times = latencies({name: partial(engine.run, inputs[0])})[name]
     finally:
         engine.close()
-    rows.append(_row(name, precision, times, "taken on this GPU"))
     plan = Plan(
         graph=file,
         precision=precision,
@@ -165,7 +189,7 @@ def _plan(bundle: Bundle, name: str, rows: list[Row], *, force: bool) -> Bundle:
         host=describe_host(),
         created=_now(),
     )
-    return add_plan(bundle.path, name, plan, content)
+    return plan, content
 
 
 def _row(name: str, precision: str, times: dict[str, float], note: str) -> Row:

@@ -43,6 +43,7 @@ def make_bundle(
     origin: Source,
     candidates: Sequence[Candidate],
     variants: Sequence[Variant],
+    *,
     left_out: Mapping[str, str],
     forced: Mapping[str, str],
 ) -> Bundle | None:

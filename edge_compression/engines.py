@@ -62,8 +62,8 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
     """Export and quantise as the recipe asks; `smaller` is None where it changes no network.
 
     Where the network or what it sees is lessened, the one that came is exported, too, at its own
-    size: all others are compared with it. One in half precision or in eight bits that cannot be made is noted as a failure, and the others
-    are made.
+    size: all others are compared with it. One in half precision or in eight bits that cannot be
+    made is noted as a failure, and the others are made.
 
     Raises:
         SuiteError: an exported graph is wrong, or the calibration data or a setting is refused.
@@ -72,11 +72,12 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
     made = Engines()
     whole = job.skill.uncompressed(job.data)
     if smaller is None and whole == job.data:
-        last = _float(job, made, "fp32", FP32, original, job.data)
+        last = _float(job, made, "fp32", FP32, network=original, data=job.data)
     else:
-        _float(job, made, "original fp32", UNPRUNED, original, whole)
+        _float(job, made, "original fp32", UNPRUNED, network=original, data=whole)
         change = "resized" if smaller is None else "tuned" if recipe.prune is None else "pruned"
-        last = _float(job, made, f"{change} fp32", FP32, smaller or original, job.data)
+        network = smaller or original
+        last = _float(job, made, f"{change} fp32", FP32, network=network, data=job.data)
     workshop = None if recipe.quantise is None else _workshop(job, recipe.quantise, last)
     if recipe.fp16:
         name = last.name.replace("fp32", "fp16")
@@ -92,7 +93,7 @@ def make_engines(job: Job, original: nn.Module, smaller: nn.Module | None) -> En
 
 
 def _float(
-    job: Job, made: Engines, name: str, file: str, network: nn.Module, data: BaseModel
+    job: Job, made: Engines, name: str, file: str, *, network: nn.Module, data: BaseModel
 ) -> Candidate:
     say(f"exporting {name}")
     inputs, interface = job.skill.example_inputs(data), job.skill.interface(data)

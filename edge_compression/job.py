@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import TYPE_CHECKING
 
+from edge_compression.locking import alone_in
 from edge_compression.protocol import CompressibleSkill
 from edge_compression.recipe import load_recipe
 from edge_runtime.errors import SettingError
@@ -83,7 +82,7 @@ def prepared(
     except OSError as error:
         message = f"--output {output} cannot be written ({error.strerror}): give another folder"
         raise SettingError(message) from error
-    with _alone_in(output):
+    with alone_in(output, f"--output {output}"):
         try:
             yield Job(skill, recipe, data, output, save_every)
         except OSError as error:
@@ -94,26 +93,6 @@ def prepared(
                 f"{gettempdir()}, then run again, which goes on from what was saved"
             )
             raise SettingError(message) from error
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a lock on the folder: two runs would take each other's files for their own."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # The system lets go of it when the process ends, however it ends.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        message = (
-            f"--output {folder} is in use by another `compress`: wait until it has ended, or give "
-            "another folder"
-        )
-        raise SettingError(message) from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def compressible_skill(name: str) -> CompressibleSkill:

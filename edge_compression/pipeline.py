@@ -65,7 +65,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     too_bad = losers(job, variants)
     left_out = {**made.failures, **({} if force else too_bad)}
     forced = {name: too_bad[name] for name in too_bad if name not in left_out}
-    bundle = make_bundle(job, origin, made.candidates, variants, left_out, forced)
+    bundle = make_bundle(job, origin, made.candidates, variants, left_out=left_out, forced=forced)
     unpruned = measure.macs(original, job.skill.example_inputs(job.data))
     report = CompressionReport(
         skill=job.skill.name,

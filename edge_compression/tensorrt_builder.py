@@ -75,7 +75,11 @@ def build_plan(graph: bytes, shapes: Shapes, device: str) -> bytes:
     tensorrt = import_tensorrt()
     complaints = log(tensorrt)
     complaints.lines.clear()
-    builder = tensorrt.Builder(complaints)
+    try:
+        builder = tensorrt.Builder(complaints)
+    except (RuntimeError, TypeError) as error:  # what the binding makes of a null pointer
+        what = f"cannot build here: {error}"
+        raise _failure(what, complaints) from error
     flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(flag))
     # Until the build is done: the network's weights are the parser's.
@@ -85,13 +89,19 @@ def build_plan(graph: bytes, shapes: Shapes, device: str) -> bytes:
         message = f"TensorRT cannot parse the graph: {'; '.join(map(_shown, errors))}"
         raise EngineError(message)
     config = builder.create_builder_config()
-    profile = builder.create_optimization_profile()
-    for name, (least, best, most) in shapes.items():
-        profile.set_shape(name, least, best, most)
-    if config.add_optimization_profile(profile) < 0:
+    try:
+        profile = builder.create_optimization_profile()
+        for name, (least, best, most) in shapes.items():
+            profile.set_shape(name, least, best, most)
+        accepted = config.add_optimization_profile(profile) >= 0
+    except RuntimeError as error:
+        what = f"refuses the range of the inputs' shapes: {error}"
+        raise _failure(what, complaints) from error
+    if not accepted:
         raise _failure("refuses the range of the inputs' shapes", complaints)
     cache = _cache_file(device)
     _attach_cache(config, cache)
+    complaints.lines.clear()  # of a cache from another device
     stop = threading.Event()
     config.progress_monitor = _progress(tensorrt, stop)
     try:
@@ -112,9 +122,8 @@ def _interruptible(
     # In a thread of its own: a signal reaches only the main thread, and that one not before it
     # comes back from the library.
     with ThreadPoolExecutor(1) as pool:
-        building = pool.submit(builder.build_serialized_network, network, config)
         try:
-            return building.result()
+            return pool.submit(builder.build_serialized_network, network, config).result()
         except KeyboardInterrupt:
             stop.set()
             raise  # and leaving the pool waits until the library has let go
@@ -125,7 +134,8 @@ def _shown(error: Any) -> str:  # noqa: ANN401 - a ParserError
 
 
 def _failure(what: str, complaints: Any) -> EngineError:  # noqa: ANN401 - our logger
-    return EngineError(f"TensorRT {what}: {'; '.join(complaints.lines) or 'it does not say why'}")
+    said = "; ".join(complaints.lines) or "it does not say why"
+    return EngineError(f"TensorRT {what}: {said}")
 
 
 def _cache_file(device: str) -> Path:
@@ -136,7 +146,9 @@ def _cache_file(device: str) -> Path:
 
 def _attach_cache(config: Any, file: Path) -> None:  # noqa: ANN401 - an IBuilderConfig
     """Give the builder what former builds measured, or an empty cache where that is of no use."""
-    known = [file.read_bytes()] if file.is_file() else []
+    known = []
+    with suppress(OSError):
+        known.append(file.read_bytes())
     for content in [*known, b""]:
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
@@ -145,11 +157,12 @@ def _attach_cache(config: Any, file: Path) -> None:  # noqa: ANN401 - an IBuilde
 
 def _keep_cache(config: Any, file: Path) -> None:  # noqa: ANN401 - an IBuilderConfig
     cache = config.get_timing_cache()
-    if cache is not None:
+    content = None if cache is None else cache.serialize()
+    if content is not None:
         # A cache that cannot be written costs time at the next build, and must not cost this one.
         with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, bytes(cache.serialize()))
+            write_whole(file, bytes(content))
 
 
 def _progress(tensorrt: ModuleType, stop: threading.Event) -> Any:  # noqa: ANN401 - see class

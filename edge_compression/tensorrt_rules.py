@@ -189,6 +189,30 @@ def _per_channel(model: _Model, node: onnx.NodeProto) -> Iterator[tuple[str, str
             )
 
 
+def _counted(model: _Model, node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
+    scales = model.values(node.input[1]) if node.op_type in {_Q, _DQ} else None
+    axis = next((a.i for a in node.attribute if a.name == "axis"), None)
+    if scales is None or scales.size == 1 or axis is None or not model.is_weight(node.input[0]):
+        return
+    sizes = _sizes(model, node)
+    if not -len(sizes) <= axis < len(sizes) or sizes[axis] != scales.size:
+        yield f"{scales.size} scales along axis {axis} of {sizes}", "give each channel one scale"
+
+
+def _arithmetic(model: _Model, node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
+    kinds = [model.types.get(name) for name in node.input[:2]]
+    if node.op_type == "Pow" and any(kind and kind not in _FLOATS for kind in kinds):
+        yield "a power of or to a whole number", "make base and exponent floats"
+    factors = [a.f for a in node.attribute if a.name in {"alpha", "beta"}]
+    if (
+        node.op_type == "Gemm"
+        and kinds[0] == TensorProto.FLOAT16
+        and any(factor != 1 for factor in factors)
+    ):
+        # TensorRT's importer multiplies by them in FP32.
+        yield "alpha or beta of a Gemm in FP16", "multiply weights and bias by them instead"
+
+
 def _uses(
     model: _Model, node: onnx.NodeProto, axis: int
 ) -> Iterator[tuple[onnx.NodeProto, int, int]]:
@@ -206,10 +230,21 @@ def _uses(
 
 
 def _rank(model: _Model, node: onnx.NodeProto) -> int:
-    name = node.input[0]
+    return len(_sizes(model, node))
+
+
+def _sizes(model: _Model, node: onnx.NodeProto) -> list[int]:
+    """Return the shape of the weights that a node behind them makes."""
+    name, orders = node.input[0], []
     while name not in model.constants:
-        name = model.producers[name].input[0]
-    return len(model.constants[name].dims)
+        source = model.producers[name]
+        name = source.input[0]
+        if source.op_type == "Transpose":
+            orders.append(next((list(a.ints) for a in source.attribute if a.name == "perm"), None))
+    sizes = list(model.constants[name].dims)
+    for order in reversed(orders):
+        sizes = [sizes[axis] for axis in order] if order else sizes[::-1]
+    return sizes
 
 
 def _output_channels(node: onnx.NodeProto, rank: int) -> int | None:
@@ -265,8 +300,8 @@ def _one_type(model: _Model, node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
 
 def _roles(node: onnx.NodeProto, opset: int) -> list[str]:
     """Name for each input the type that ONNX gives it; equal names are equal types."""
-    if node.op_type == _Q:
-        return ["T", "T"]  # TensorRT wants it at all versions, ONNX from 19 on
+    if node.op_type in {_Q, "Pow", "GridSample"}:
+        return ["T", "T"]  # which TensorRT wants, and ONNX does not, or for Q from 19 on
     formal = [item.type_str for item in defs.get_schema(node.op_type, opset, "").inputs]
     return formal + formal[-1:] * (len(node.input) - len(formal))
 
@@ -281,6 +316,8 @@ _CHECKS: tuple[Callable[[_Model, onnx.NodeProto], Iterator[tuple[str, str]]], ..
     _symmetric,
     _scaled,
     _per_channel,
+    _counted,
+    _arithmetic,
     _paired,
     _all_inputs,
     _one_type,

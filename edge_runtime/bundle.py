@@ -189,12 +189,12 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
 
     Args:
         target: the bundle's directory.
-        manifest: its `files` are ignored and filled in.
+        manifest: its `files` are filled in; what they say of files to copy must be true.
         files: content, or a file to copy, by path relative to the bundle.
 
     Raises:
         BundleError: an engine or a plan of the manifest is not among the files, or one of these
-            would lie outside the bundle.
+            would lie outside the bundle; or a copied file is not what the manifest's `files` say.
 
     """
     _check_names(target, manifest.model_copy(update={"files": dict.fromkeys(files, "")}))
@@ -204,6 +204,8 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
             place.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
                 shutil.copyfile(content, place)
+                if name in manifest.files:
+                    _check_file(directory, name, manifest.files[name])
             else:
                 place.write_bytes(content)
         hashes = {name: sha256(directory / name) for name in sorted(files)}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The second name is the only one up to cuda-python 12.6.0 and is gone in 13.
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
+# From 12.9 on it brings a CUDA run time of its own, for which JetPack 6's driver is too old.
+_JETPACK = "'cuda-python>=12.2,<12.9'"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Cuda:
                 self._runtime: Any = import_module(name)
                 return
         msg = (
-            "cuda-python is not installed here: pip install 'cuda-python==MAJOR.*' of the CUDA "
-            "that is installed, such as 12 on JetPack 6"
+            f"cuda-python is not installed here: pip install {_JETPACK} on JetPack 6, elsewhere "
+            "'cuda-python==MAJOR.*' of the CUDA that is installed"
         )
         raise EngineError(msg)
 
@@ -66,11 +68,14 @@ class Cuda:
         """
         try:
             status, *results = getattr(self._runtime, name)(*args)
-        except RuntimeError as error:  # without a driver, cuda-python before 12.9 has no status
+        # Without a driver, cuda-python before 12.9 has no status; nor has any one it does not know.
+        except (RuntimeError, ValueError) as error:
             msg = f"CUDA's {name} failed: {error}"
             raise EngineError(msg) from error
         if status != self._runtime.cudaError_t.cudaSuccess:
             msg = f"CUDA's {name} failed: {status.name}"
+            if status.name == "cudaErrorInsufficientDriver":
+                msg += f": on JetPack 6 pip install {_JETPACK}, elsewhere update the driver"
             raise EngineError(msg)
         return results[0] if results else None
 

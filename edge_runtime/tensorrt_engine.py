@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _FREE = "?"
 _LEAST, _BEST, _MOST = 0, 1, 2
+_LINES = 5
 
 
 class TensorRTEngine:
@@ -68,14 +69,16 @@ class TensorRTEngine:
         results = {
             spec.name: np.empty(self._results[spec.name], spec.dtype) for spec in self.outputs
         }
-        for name, array in given.items():
-            self._memory.upload(name, array)
-        if not self._context.execute_async_v3(self._memory.stream):
-            msg = f"failed on {shown_shapes(inputs)}"
-            raise self._failure(msg)
-        for name, array in results.items():
-            self._memory.download(name, array)
-        self._memory.wait()
+        try:
+            for name, array in given.items():
+                self._memory.upload(name, array)
+            if not self._context.execute_async_v3(self._memory.stream):
+                msg = f"failed on {shown_shapes(inputs)}"
+                raise self._failure(msg)
+            for name, array in results.items():
+                self._memory.download(name, array)
+        finally:
+            self._memory.wait()
         return results
 
     def warm_up(self) -> None:
@@ -201,7 +204,7 @@ def import_tensorrt() -> ModuleType:
 
 @lru_cache
 def log(tensorrt: ModuleType) -> Any:  # noqa: ANN401 - its class is made here
-    """Return the logger that keeps TensorRT's errors in `lines`; the last 20 of them.
+    """Return the logger that keeps TensorRT's errors in `lines`; the last few of them.
 
     TensorRT takes one logger in a process for all of its objects, and it must outlive them.
     """
@@ -215,7 +218,8 @@ def log(tensorrt: ModuleType) -> Any:  # noqa: ANN401 - its class is made here
 
         def log(self, severity: object, msg: str) -> None:
             if severity in (tensorrt.ILogger.ERROR, tensorrt.ILogger.INTERNAL_ERROR):
-                self.lines[:] = [*self.lines[-19:], msg.strip()]
+                said = " ".join(msg.split())
+                self.lines[:] = [*(line for line in self.lines if line != said), said][-_LINES:]
 
     return Log()
 
@@ -234,6 +238,9 @@ def _signature(
         except TypeError as error:
             msg = f"{file}: {name!r} has the type {engine.get_tensor_dtype(name)}, not one of NumPy"
             raise EngineError(msg) from error
+        if engine.get_tensor_location(name) != tensorrt.TensorLocation.DEVICE:
+            msg = f"{file}: {name!r} is a shape, which the processor would have to hand over"
+            raise EngineError(msg)
         shape = tuple(size if size >= 0 else _FREE for size in engine.get_tensor_shape(name))
         spec = TensorSpec(name=name, shape=shape, dtype=dtype)
         is_input = engine.get_tensor_mode(name) == tensorrt.TensorIOMode.INPUT

@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edge_compression.agreement import difference
 from edge_compression.building import build
+from edge_compression.locking import alone_in
 from edge_compression.tensorrt_builder import profile_shapes
 from edge_runtime.bundle import (
     EngineFile,
@@ -28,7 +29,7 @@ from edge_runtime.bundle import (
     write_bundle,
 )
 from edge_runtime.engine import open_engine
-from edge_runtime.errors import EngineError, SettingError
+from edge_runtime.errors import BundleError, EngineError, SettingError
 from edge_runtime.host import describe_host
 from edge_runtime.onnx_engine import OnnxEngine
 
@@ -261,7 +262,7 @@ def test_a_plan_that_computes_something_else_stays_out(
     path = write(graphs)
     before = load_bundle(path)
     gpu.off_by = 5.0
-    with pytest.raises(EngineError, match=f"{PLAN} is off by .* int8 explains 0.25"):
+    with pytest.raises(EngineError, match=f"trt.onnx: {PLAN} is off by .* int8 explains 0.25"):
         build(path, provider="tensorrt")
     assert load_bundle(path) == before
     assert not gpu.buffers
@@ -271,13 +272,57 @@ def test_a_plan_that_computes_something_else_stays_out(
 def test_a_graph_that_tensorrt_cannot_parse_is_one_line_with_every_error(
     gpu: tensorrt_double.Gpu, graphs: dict[str, bytes], write: Callable[..., Path]
 ) -> None:
-    gpu.parses = False
+    gpu.refused = [b"Conv"]
     with pytest.raises(EngineError) as caught:
-        build(write(graphs), provider="tensorrt")
+        build(write({"trt.onnx": graphs["trt.onnx"]}), provider="tensorrt")
     assert str(caught.value) == (
-        "TensorRT cannot parse the graph: Odd 'node 0': is not supported; "
+        "trt.onnx: TensorRT cannot parse the graph: Odd 'node 0': is not supported; "
         "Odd 'node 1': is not supported"
     )
+
+
+def test_where_the_eight_bits_are_refused_the_plan_is_of_the_next_graph(
+    gpu: tensorrt_double.Gpu,
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu.refused = [b"QuantizeLinear"]
+    plan = build(write(graphs), provider="tensorrt").manifest.plans[PLAN]
+    assert (plan.graph, plan.precision) == ("fp32.onnx", "fp32")
+    assert "trt.onnx  " in (shown := capsys.readouterr().out)
+    assert "no plan: TensorRT cannot parse the graph" in shown
+
+
+def test_a_gpu_on_which_nothing_can_be_built_is_one_line(
+    gpu: tensorrt_double.Gpu, graphs: dict[str, bytes], write: Callable[..., Path]
+) -> None:
+    gpu.has_builder = False
+    with pytest.raises(EngineError, match=r"trt.onnx: TensorRT cannot build here: .* nullptr"):
+        build(write(graphs), provider="tensorrt")
+
+
+def test_another_compress_at_work_beside_the_bundle_is_waited_for(
+    graphs: dict[str, bytes], write: Callable[..., Path]
+) -> None:
+    path = write(graphs)
+    with (
+        alone_in(path.parent, "the folder"),
+        pytest.raises(SettingError, match=r"of bundle .* is in use by another `compress`"),
+    ):
+        build(path, provider="cpu")
+
+
+def test_a_bundle_that_changes_while_it_is_copied_is_not_vouched_for(
+    graphs: dict[str, bytes], write: Callable[..., Path]
+) -> None:
+    path = write({"fp32.onnx": graphs["fp32.onnx"]})
+    manifest = load_bundle(path).manifest
+    before = (path / "manifest.json").read_bytes()
+    (path / "fp32.onnx").write_bytes(graphs["cpu.onnx"])
+    with pytest.raises(BundleError, match=r"fp32.onnx was altered"):
+        write_bundle(path, manifest, {"fp32.onnx": path / "fp32.onnx"})
+    assert (path / "manifest.json").read_bytes() == before
 
 
 def test_an_interrupt_ends_the_build_and_leaves_the_bundle(
@@ -354,7 +399,7 @@ def test_a_fixed_input_has_one_shape() -> None:
 
 def test_a_robot_builds_without_torch_and_onnx() -> None:
     code = (
-        "import sys; sys.modules.update(torch=None, onnx=None, matplotlib=None);"
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'onnx', 'matplotlib', 'joblib')));"
         "import edge_compression.building, edge_runtime.engine"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -227,6 +227,28 @@ def mixed_types(model: onnx.ModelProto) -> None:
     item.input.append(constant(model, "half", 1, np.float16))
 
 
+def more_scales_than_channels(model: onnx.ModelProto) -> None:
+    along(0, "conv", 5)(model)
+
+
+def whole_power(model: onnx.ModelProto) -> None:
+    item = next(item for item in model.graph.node if item.name == "relu")
+    item.op_type = "Pow"
+    item.input.append(constant(model, "two", 2, np.int64))
+
+
+def half_power(model: onnx.ModelProto) -> None:
+    item = next(item for item in model.graph.node if item.name == "relu")
+    item.op_type = "Pow"
+    item.input.append(constant(model, "half", 2, np.float16))
+
+
+def half_sum(model: onnx.ModelProto) -> None:
+    half = constant(model, "half", np.ones((4, 4)), np.float16)
+    make = helper.make_node("Gemm", [half, half], ["y"], name="half", alpha=0.5)
+    model.graph.node.append(make)
+
+
 def integer_operator(model: onnx.ModelProto) -> None:
     make = helper.make_node("DynamicQuantizeLinear", ["image"], ["y", "ys", "yz"], name="dynamic")
     model.graph.node.append(make)
@@ -266,6 +288,10 @@ def invented_operator(model: onnx.ModelProto) -> None:
         (quantised_bias, "a quantised bias (S32)", 1),
         (quantised_bias, "a quantised bias", 2),
         (mixed_types, "FP16 and FP32 meet", 1),
+        (more_scales_than_channels, "5 scales along axis 0 of [4, 8, 1, 1]", 2),
+        (whole_power, "a power of or to a whole number", 1),
+        (half_power, "FP16 and FP32 meet", 1),
+        (half_sum, "alpha or beta of a Gemm in FP16", 1),
         (integer_operator, "an operator on integers", 1),
         (foreign_operator, "of the domain com.microsoft", 1),
         (invented_operator, "that ONNX does not have", 1),
