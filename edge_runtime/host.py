@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 _GIB = 1024**3
+_ARM_NUMBERS = ("implementer", "part", "variant")
 
 
 def describe_host() -> dict[str, str]:
@@ -41,15 +42,19 @@ def resident_bytes() -> int:
 
 
 def _cpu() -> str:
-    # Boards name themselves in the device tree, PCs name their processor in cpuinfo.
+    # Boards name themselves in the device tree, PCs name their processor in cpuinfo, and other
+    # Arm processors have numbers there.
     board = Path("/proc/device-tree/model")
     if board.is_file():
         return board.read_text(encoding="utf-8", errors="replace").rstrip("\0\n")
+    facts: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
         key, _, value = line.partition(":")
-        if key.strip() == "model name" and value.strip():
-            return value.strip()
-    return platform.machine()
+        facts.setdefault(key.strip(), value.strip())
+    if facts.get("model name"):
+        return facts["model name"]
+    numbers = [f"{key} {facts[f'CPU {key}']}" for key in _ARM_NUMBERS if f"CPU {key}" in facts]
+    return " ".join([platform.machine(), *numbers])
 
 
 def _system() -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
 
-_CPU_FILES = ("cpu.onnx", "fp32.onnx", "fp16.onnx")  # half precision is slow there
+# The flavour for Arm runs anywhere; half precision is slow on processors.
+_CPU_FILES = ("cpu.onnx", "arm.onnx", "fp32.onnx", "fp16.onnx")
 _CUDA_FILES = ("fp16.onnx", "fp32.onnx")
 _EXECUTION_PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],

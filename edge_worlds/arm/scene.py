@@ -234,12 +234,23 @@ class SceneSampler:
     def _backdrop(self, rng: np.random.Generator) -> NDArray[Any]:
         if self.photos and rng.random() < self.arm.description.scenes.photographs:
             path = self.photos[rng.integers(len(self.photos))]
-            photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if photo is None:
-                message = f"background '{path}' is no readable picture; remove or replace it"
-                raise SettingError(message)
-            return _random_crop(rng, photo, self.width, self.height)
+            return _random_crop(rng, _read_photo(path), self.width, self.height)
         return textures.backdrop(rng, self.width, self.height)
+
+
+def _read_photo(path: Path) -> NDArray[Any]:
+    content = path.read_bytes()
+    # OpenCV fills up what is missing of a picture that was cut off. In a JPEG the end's mark comes
+    # after the last scan's, in a PNG it has a name.
+    whole = {
+        b"\xff\xd8": content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"),
+        b"\x89P": b"IEND" in content[-16:],
+    }.get(content[:2], True)
+    photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    if photo is None or not whole:
+        message = f"background '{path}' is no readable picture; remove or replace it"
+        raise SettingError(message)
+    return photo
 
 
 def _random_crop(
