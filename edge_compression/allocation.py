@@ -178,8 +178,9 @@ def _meet(
     while given:
         given = False
         for name in sorted(plan, key=lambda name: rates[name]):
-            if plan[name] >= multiple_of and fits({**plan, name: plan[name] - multiple_of}):
-                plan[name] -= multiple_of
+            back = min(plan[name], multiple_of)  # less where all filters are no multiple
+            if back and fits({**plan, name: plan[name] - back}):
+                plan[name] -= back
                 given = True
     return plan
 

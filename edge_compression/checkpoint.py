@@ -67,7 +67,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             'file: save {"network": description, "state": network.state_dict()} with torch.save'
         )
         raise SettingError(message) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes the reader stumble in many ways
         message = f"checkpoint '{path}' is damaged or no torch file: copy or make it again"
         raise SettingError(message) from error
     if (
@@ -99,8 +99,9 @@ def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
         raise SettingError(message)
     try:
         network = skill.build_network(checkpoint["network"])
-    except (TypeError, ValueError, KeyError) as error:
-        message = f"checkpoint '{path}' describes no network of '{skill.name}': {error}"
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        message = f"checkpoint '{path}' describes no network of '{skill.name}': {reason}"
         raise SettingError(message) from error
     _check(path, skill, network.state_dict(), checkpoint["state"])
     network.load_state_dict(checkpoint["state"])

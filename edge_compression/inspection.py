@@ -50,17 +50,21 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
 
 def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
     """Print the description and the tensors of a checkpoint or of a training's state."""
+    from torch import Tensor
+
     from edge_compression.checkpoint import read_checkpoint
 
     checkpoint = read_checkpoint(path)
-    tensors = [
+    tensors: list[dict[str, Any]] = [
         {"tensor": name, "shape": str(tuple(value.shape)), "values": value.numel()}
+        if isinstance(value, Tensor)
+        else {"tensor": name, "shape": f"no tensor but {type(value).__name__}", "values": 0}
         for name, value in checkpoint["state"].items()
     ]
     facts: dict[str, Any] = {
         "skill": checkpoint.get("skill", ""),
         "network": checkpoint["network"],
-        "values": sum(value.numel() for value in checkpoint["state"].values()),
+        "values": sum(row["values"] for row in tensors),
         "sha256": sha256(path),
     }
     if "step" in checkpoint:

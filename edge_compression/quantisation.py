@@ -24,7 +24,7 @@ from edge_compression.tensorrt_graph import (
     raise_opset,
     sums_with_constants,
 )
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import EngineError, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -88,6 +88,7 @@ def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[
 
     Raises:
         SettingError: `keep_float` names a tensor that the graph has not.
+        EngineError: the graph has something that cannot be quantised so.
     """
     model = onnx.load_from_string(calibration.graph)
     _check(model, keep_float)
@@ -152,7 +153,11 @@ def _insert_pairs(
     # Older versions of the library ask for the mode, newer ones know only this one.
     known = inspect.signature(QDQQuantizer.__init__).parameters
     quantiser = QDQQuantizer(**{key: value for key, value in arguments.items() if key in known})
-    quantiser.quantize_model()
+    try:
+        quantiser.quantize_model()
+    except Exception as error:  # whatever it stumbles over in a graph
+        message = f"ONNX Runtime's quantiser cannot take the graph: {error}"
+        raise EngineError(message) from error
     quantised: onnx.ModelProto = quantiser.model.model
     quantiser.model.topological_sort()
     return quantised

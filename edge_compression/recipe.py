@@ -14,6 +14,7 @@ from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge_compression.protocol import CompressibleSkill
@@ -248,7 +249,7 @@ def load_recipe(path: Path) -> LoadedRecipe:
         SettingError: no such file, no YAML, or a value is refused; the message names it.
     """
     try:
-        source = yaml.safe_load(path.read_text(encoding="utf-8"))
+        source = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except OSError as error:
         message = f"recipe '{path}' cannot be read ({error.strerror}): give a YAML file"
         raise SettingError(message) from error
@@ -259,7 +260,26 @@ def load_recipe(path: Path) -> LoadedRecipe:
     if not isinstance(source, dict):
         message = f"recipe '{path}' must be a mapping with the keys {_keys(Recipe)}"
         raise SettingError(message)
-    return LoadedRecipe(path, _validated(Recipe, source, path, prefix=""), source)
+    recipe = _validated(Recipe, source, path, prefix="")
+    try:
+        return LoadedRecipe(path, recipe, source)
+    except (TypeError, ValueError) as error:
+        message = f"recipe '{path}' cannot be noted as JSON ({error}): let all keys be words"
+        raise SettingError(message) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML's readers take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                message = f"the key '{key.value}' is there twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> _Model:
@@ -281,13 +301,19 @@ def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> 
 
 
 def _section(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    """Follow field names into nested models, through `Model | None`."""
+    """Follow field names into nested models, through `Model | None`, lists and mappings of them."""
     for part in location:
-        annotation = model.model_fields[str(part)].annotation
-        for candidate in (annotation, *get_args(annotation)):
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                model = candidate
+        field = model.model_fields.get(str(part))
+        if field is not None:  # and not a place in a list or a mapping
+            model = next(_models(field.annotation), model)
     return model
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 def _keys(model: type[BaseModel]) -> str:

@@ -165,6 +165,31 @@ class FrozenBlobSkill(BlobSkill):
         return list(network.children())
 
 
+class MixedBlobNet(BlobNet):
+    """Adds a mixture of the maps' means, by a product of matrices with a factor."""
+
+    def __init__(self, **widths: int) -> None:
+        super().__init__(**widths)
+        channels = self.first.out_channels
+        self.mix = nn.Parameter(0.01 * torch.eye(channels))
+        self.shift = nn.Parameter(torch.zeros(channels))
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        fine = torch.relu(self.norm(self.first(image)))
+        mixed = torch.addmm(self.shift, fine.mean((2, 3)), self.mix, alpha=0.5)
+        logits: torch.Tensor = super().logits(image) + mixed.mean(1)[:, None, None, None]
+        return logits
+
+
+class MixedBlobSkill(BlobSkill):
+    """TensorRT's importer would refuse its network in half precision."""
+
+    name = "mixed_blob"
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        return MixedBlobNet(**config)
+
+
 class PreciseBlobSkill(BlobSkill):
     """Its headline has no value where nothing is found."""
 

@@ -60,6 +60,7 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "mislabelled_blob": "MislabelledBlobSkill",
         "spoiled_blob": "SpoiledBlobSkill",
         "frozen_blob": "FrozenBlobSkill",
+        "mixed_blob": "MixedBlobSkill",
         "precise_blob": "PreciseBlobSkill",
     }
     lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +19,14 @@ import onnx
 import pytest
 import torch
 
+from edge_compression.aware import input_peaks, simulate
+from edge_compression.calibration import calibration_images
 from edge_compression.checkpoint import load_checkpoint, read_checkpoint
 from edge_compression.commands import main
 from edge_compression.job import compressible_skill
 from edge_compression.recipe import load_recipe
 from edge_compression.results import read_report
+from edge_compression.training import train
 from edge_runtime.bundle import load_bundle
 from edge_runtime.onnx_engine import OnnxEngine
 
@@ -100,6 +105,41 @@ def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> 
     assert left["first"] == left["up"]
     assert left["second"] + left["between"] < 12 + 10
     assert left["head"] == 1
+
+
+def test_the_best_ranges_on_the_validation_split_are_taken(compressed: Path) -> None:
+    failures = read_report(compressed).failures
+
+    for failure in failures:
+        found = re.search(
+            r"were chosen: ([\d.]+) on the validation split, here ([\d.]+)", failure.reason
+        )
+        assert found is not None
+        assert float(found[1]) >= float(found[2])
+    assert len(failures) == 2
+
+
+def test_the_last_training_is_with_simulated_quantisation(
+    compressed: Path, trained: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(trained / "recipe.yaml").recipe
+    skill = compressible_skill("blob")
+    data = skill.data_model.model_validate(recipe.data)
+    assert recipe.quantise is not None
+    assert recipe.quantise.aware is not None
+    images = calibration_images(skill, data, recipe.quantise, ["image"])
+
+    def apart(*, simulated: bool) -> float:
+        network = skill.build_network(read_checkpoint(compressed / "pruned.pt")["network"])
+        network.load_state_dict(read_checkpoint(compressed / "stages/2/tune_state.pt")["best"])
+        network.to(memory_format=torch.channels_last)  # as training has left it
+        peaks = input_peaks(network, ((torch.from_numpy(image["image"]),) for image in images))
+        with simulate(network, peaks) if simulated else nullcontext():
+            train(skill, network, data, recipe.quantise.aware, tmp_path / f"{simulated}.pt")
+        shipped = read_checkpoint(compressed / "pruned.pt")["state"]
+        return max(float((shipped[k] - v).abs().max()) for k, v in network.state_dict().items())
+
+    assert apart(simulated=True) < apart(simulated=False) / 10
 
 
 def test_the_manifest_names_what_it_was_made_from(compressed: Path, trained: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from edge_compression.checkpoint import read_checkpoint
+from edge_compression.checkpoint import read_checkpoint, save_checkpoint
 from edge_compression.commands import main
+from edge_compression.job import compressible_skill
 from edge_compression.results import read_report
 from edge_runtime.bundle import (
     Choice,
@@ -106,6 +107,25 @@ def test_force_puts_them_into_the_bundle_and_the_manifest_says_so(
     assert bundle.digest == report.bundle_digest
     assert report.failures == []
     assert report.forced == NAMES
+
+
+def test_a_graph_that_breaks_tensorrts_rules_is_no_engine(
+    output: Path, write_recipe: Write
+) -> None:
+    skill = compressible_skill("mixed_blob")
+    network = skill.build_network({})
+    trained = read_checkpoint(output.parent / "training" / "trained.pt")["state"]
+    network.load_state_dict(trained, strict=False)
+    save_checkpoint(output.parent / "mixed.pt", skill, network)
+    changes = {"skill": "mixed_blob", "checkpoint": "mixed.pt", "prune": None, "max_drop": None}
+    recipe = write_recipe(output.parent, **{**HOPELESS, **changes})
+
+    assert main(["run", str(recipe), "--output", str(output)]) == 0
+
+    [failure] = read_report(output).failures
+    assert failure.variant == "int8 for TensorRT"
+    assert "trt.onnx breaks rules of TensorRT: Gemm" in failure.reason
+    assert "trt.onnx" not in load_bundle(output / "bundle").manifest.engines
 
 
 def test_what_cannot_be_quantised_leaves_the_other_engines(

@@ -94,21 +94,36 @@ def test_budgets_are_met_and_the_network_can_be_built_again(
         again.load_state_dict(pruned.state_dict())
 
 
-def test_nothing_goes_that_the_budget_has_room_for(
-    skill: CompressibleSkill, network: nn.Module
-) -> None:
+@pytest.mark.parametrize(("share", "multiple_of"), [(0.4, 1), (0.4, 4), (0.97, 4)])
+def test_a_plan_uses_its_budget(share: float, multiple_of: int) -> None:
+    skill = compressible_skill("blob")
+    network = skill.build_network({"first": 90, "second": 122, "between": 101})
     inputs = skill.example_inputs(skill.data_model())
     groups = prunable_groups(skill, network, inputs)
-    full = measure.sizes(network, inputs)
-    for share in (0.2, 0.45, 0.7):
-        keep = {"macs": int(full["macs"] * (1 - share))}
-        plan = allocation.solve(
-            network, inputs, groups, [allocation.uniform(groups)], keep=keep, multiple_of=1
-        )
-        for name in (name for name, count in plan.items() if count):
-            richer = {**plan, name: plan[name] - 1}
-            goes = {group: range(count) for group, count in richer.items()}
-            assert measure.macs(without(network, inputs, goes), inputs) > keep["macs"]
+    full = measure.macs(network, inputs)
+    most = int(share * full)
+
+    def left(plan: dict[str, int]) -> int:
+        goes = {group: range(count) for group, count in plan.items()}
+        return measure.macs(without(network, inputs, goes), inputs)
+
+    plan = allocation.solve(
+        network,
+        inputs,
+        groups,
+        [allocation.uniform(groups)],
+        keep={"macs": most},
+        multiple_of=multiple_of,
+    )
+
+    assert left(plan) <= most
+    if multiple_of == 1:
+        assert left(plan) > most - 0.005 * full
+    for group in groups:
+        stay = group.filters - plan[group.name]
+        assert stay % multiple_of == 0 or stay == group.filters
+        back = min(plan[group.name], multiple_of)
+        assert not back or left({**plan, group.name: plan[group.name] - back}) > most
 
 
 def test_uniform_pruning_takes_the_same_of_every_group(cut: Cut) -> None:

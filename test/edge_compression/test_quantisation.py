@@ -358,6 +358,25 @@ def test_errors_are_told_of_tensors_behind_other_casts(flavour: Flavour) -> None
     assert "/TopK_output_0" in {row.tensor for row in rows}
 
 
+class Wide(Odd):
+    """Its product of matrices has a bias of two dimensions, which the library's quantiser hates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.ones(1, 8))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        means = self.first(image).mean((2, 3))
+        mixed = torch.addmm(self.shift, means, self.last.weight.reshape(24, -1)[:, :8])
+        return mixed[:, :2, None, None].expand(-1, -1, *image.shape[2:])
+
+
+def test_what_the_quantiser_cannot_take_is_one_line() -> None:
+    calibration = calibrate(_exported(Wide), _images(1), "minmax")
+    with pytest.raises(EngineError, match="ONNX Runtime's quantiser cannot take the graph: "):
+        quantise(calibration, "cpu")
+
+
 def test_a_graph_that_has_no_half_precision_is_refused() -> None:
     model = onnx.load_from_string(_exported(Residual))
     model.graph.node[0].op_type = "Nonsense"

@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel
 
 from edge_compression.checkpoint import read_checkpoint, save_checkpoint
 from edge_compression.commands import main
 from edge_compression.job import compressible_skill
+from edge_compression.recipe import load_recipe
 from edge_runtime.bundle import load_bundle
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +112,14 @@ def test_a_wrong_checkpoint_costs_nothing_of_what_was_trained(
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("skill: [", "not YAML"), ("- 1", "must be a mapping"), (None, "No such file")],
+    [
+        ("skill: [", "not YAML"),
+        ("- 1", "must be a mapping"),
+        ("{skill: blob, name: a, data: {side: 8, side: 9}}", "the key 'side' is there twice"),
+        ("{skill: blob, name: a, data: {side: {1: 8, one: 9}}}", "let all keys be words"),
+        ("{skill: blob, name: a, data: &all {side: *all}}", "let all keys be words"),
+        (None, "No such file"),
+    ],
 )
 def test_file_is_no_recipe(
     text: str | None, word: str, output: Path, capsys: pytest.CaptureFixture[str]
@@ -175,6 +185,45 @@ def test_weights_are_refused(
 
     for word in words:
         assert word in line
+
+
+@pytest.mark.parametrize("network", [{"first": -8}, {"first": 2**62}, {"depth": 3}])
+def test_a_description_of_no_network_is_refused(
+    network: dict[str, int],
+    output: Path,
+    write_recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint = read_checkpoint(output / "training" / "trained.pt")
+    torch.save({**checkpoint, "network": network}, output / "changed.pt")
+
+    line = _refused(output, write_recipe(output, checkpoint="changed.pt"), capsys)
+
+    assert "changed.pt' describes no network of 'blob'" in line
+
+
+def test_what_is_no_tensor_is_shown_as_such(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = read_checkpoint(output / "training" / "trained.pt")
+    _say(checkpoint["state"])
+    torch.save(checkpoint, output / "changed.pt")
+
+    assert main(["inspect", str(output / "changed.pt")]) == 0
+    assert "no tensor but str" in capsys.readouterr().out
+
+
+def test_a_key_in_a_list_of_sections_is_named(output: Path) -> None:
+    class Part(BaseModel, extra="forbid"):
+        size: int = 1
+
+    class Parts(BaseModel):
+        parts: list[Part]
+
+    path = output / "parts.yaml"
+    path.write_text("{skill: blob, name: a, data: {parts: [{size: 2}, {sise: 3}]}}")
+    with pytest.raises(SettingError, match=r"unknown key 'data.parts.1.sise'; allowed: size"):
+        load_recipe(path).data(Parts)
 
 
 def test_a_pickle_with_code_is_refused_and_not_run(
@@ -297,13 +346,15 @@ def test_photographs_that_cannot_be_used_are_named(
     assert str(tmp_path / "photos") in line
 
 
-def test_a_truncated_checkpoint_is_refused(
+@pytest.mark.parametrize("content", [None, b"\x80\x02.", b""])
+def test_a_damaged_checkpoint_is_refused(
+    content: bytes | None,
     output: Path,
     write_recipe: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    content = (output / "training" / "trained.pt").read_bytes()
-    (output / "half.pt").write_bytes(content[: len(content) // 2])
+    whole = (output / "training" / "trained.pt").read_bytes()
+    (output / "half.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
 
     line = _refused(output, write_recipe(output, checkpoint="half.pt"), capsys)
 
