@@ -5,8 +5,9 @@
     python benchmarks/pose.py output/benchmark output/unpruned output/pruned
 
 Takes the bundles of these `compress run`s, films the own arm (640x480), and replays the film into
-`pose_node`: at 30 Hz for a minute, then at the highest rate. Then asks the bundle that ships what
-the score of a keypoint is worth. Prints Markdown tables and writes `pose.json`.
+`pose_node`: at 30 Hz for a minute, then at the highest rate. Times the callbacks in turns, and asks
+the bundle that ships what the score of a keypoint is worth. What is lost and how many times as fast
+the work is are against the first engine. Prints Markdown tables and writes `pose.json`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pose_callback import compare
 from pose_scores import score_table
 
 from edge_compression.results import read_report
@@ -108,16 +110,24 @@ def main() -> None:
             )
             peak = replay(bag, bundle, precision, output / "peak", "--rate", "max")
             nodes[f"{name} {precision}"] = row(steady, peak)
+    reports = [(run.name, read_report(run)) for run in args.runs]
+    first = reports[0][1].variants[0]
     networks = {
-        f"{run.name}, {variant.name}": {
+        f"{name}, {variant.name}": {
             "parameters": variant.parameters,
+            "parameters lost [%]": 100 * (1 - variant.parameters / first.parameters),
             "MACs [M]": variant.macs / 1e6,
+            "MACs lost [%]": 100 * (1 - variant.macs / first.macs),
             "bytes": variant.bytes,
+            "bytes lost [%]": 100 * (1 - variant.bytes / first.bytes),
             **variant.accuracy,
+            "headline lost [points]": 100
+            * (first.accuracy[report.headline] - variant.accuracy[report.headline]),
         }
-        for run in args.runs
-        for variant in read_report(run).variants
+        for name, report in reports
+        for variant in report.variants
     }
+    callbacks = compare(bundles)
     bundles["shipped"] = shipped_bundle("pose")
     loaded = {name: load_bundle(path) for name, path in bundles.items()}
     scores = score_table(loaded["shipped"], RECIPE)
@@ -128,10 +138,12 @@ def main() -> None:
         "bundles": {name: bundle.digest for name, bundle in loaded.items()},
         "networks": networks,
         "node": nodes,
+        "callback": callbacks,
         "min_score": scores,
     }
     (args.output / "pose.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(markdown(networks), markdown(nodes), markdown(scores), sep="\n\n")
+    tables = (networks, nodes, callbacks, scores)
+    print(*map(markdown, tables), sep="\n\n")
 
 
 if __name__ == "__main__":

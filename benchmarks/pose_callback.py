@@ -29,7 +29,7 @@ from pose_fcn.estimator import PoseEstimator
 from pose_fcn.messages import keypoint_cloud
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 ROUNDS = 200
 
@@ -57,12 +57,12 @@ def callback(bundle: Path, precision: str) -> Callable[[Image], float]:
     return answer
 
 
-def main() -> None:
-    """Time every engine of every bundle."""
+def compare(bundles: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """Time every engine of every bundle, in turns; return the figures by bundle and precision."""
     message = camera_message()
     callbacks = {
-        f"{Path(bundle).parent.name} {precision}": callback(Path(bundle), precision)
-        for bundle in sys.argv[1:]
+        f"{name} {precision}": callback(bundle, precision)
+        for name, bundle in bundles.items()
         for precision in ("fp32", "int8")
     }
     times: dict[str, list[float]] = {name: [] for name in callbacks}
@@ -72,16 +72,27 @@ def main() -> None:
             start = time.perf_counter()
             work[name].append(answer(message))
             times[name].append(1e3 * (time.perf_counter() - start))
-    print(
-        "| engine | callback p50 [ms] | a second | work p50 [ms] | times |",
-        "|---" * 5 + "|",
-        sep="\n",
-    )
+    rows = {}
     first = 0.0
     for name in callbacks:
         whole, own = (float(np.median(of[name][ROUNDS // 10 :])) for of in (times, work))
         first = first or own
-        print(f"| {name} | {whole:.2f} | {1000 / whole:.0f} | {own:.2f} | {first / own:.2f} |")
+        rows[name] = {
+            "callback p50 [ms]": whole,
+            "a second": 1000 / whole,
+            "work p50 [ms]": own,
+            "times": first / own,
+        }
+    return rows
+
+
+def main() -> None:
+    """Print a row for every engine."""
+    rows = compare({Path(bundle).parent.name: Path(bundle) for bundle in sys.argv[1:]})
+    figures = list(next(iter(rows.values())))
+    print("| engine | " + " | ".join(figures) + " |", "|---" * (len(figures) + 1) + "|", sep="\n")
+    for name, row in rows.items():
+        print(f"| {name} | " + " | ".join(f"{value:.4g}" for value in row.values()) + " |")
 
 
 if __name__ == "__main__":
