@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_compression import allocation
+from edge_compression import allocation, measure
+from edge_compression.console import show
 from edge_compression.dependency import FILTERED, filters, prunable_groups, without
 from edge_compression.results import PrunedLayer
 from edge_compression.saliency import saliencies
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from edge_compression.protocol import CompressibleSkill
     from edge_compression.recipe import PruneSettings
     from edge_compression.results import Sensitivity
+
+
+_NEAR = 0.005  # of a network's MACs or parameters
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ def prune(
     How many filters each group of layers loses is the allocation's matter (see `allocation`), which
     ones is that of their saliency: the least salient go first. `keep` is the most that may be left
     of the network's "macs" and "parameters"; sensitivity trials are noted in the file `notes`, so
-    that none is done twice.
+    that none is done twice. Where filters are so large that the budget is missed by more than half
+    a point, that is said.
 
     Raises:
         SettingError: nothing can be pruned, or `keep` cannot be met.
@@ -75,6 +80,11 @@ def prune(
     )
     order = {name: scores.argsort(stable=True).tolist() for name, scores in salient.items()}
     smaller = without(network, inputs, {name: order[name][:n] for name, n in counts.items()})
+    sizes, before = measure.sizes(smaller, inputs), measure.sizes(network, inputs)
+    spare = {name: (most - sizes[name]) / before[name] for name, most in keep.items()}
+    if min(spare.values()) > _NEAR:
+        shares = " and ".join(f"{share:.1%} of the {name}" for name, share in spare.items())
+        show(f"{shares} more than asked for are pruned: no filter fits between")
     rates = {group.name: counts[group.name] / group.filters for group in groups}
     return Pruned(smaller, rates, sensitivity)
 

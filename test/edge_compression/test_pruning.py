@@ -126,6 +126,23 @@ def test_a_plan_uses_its_budget(share: float, multiple_of: int) -> None:
         assert not back or left({**plan, group.name: plan[group.name] - back}) > most
 
 
+@pytest.mark.parametrize(("filters", "said"), [(8, True), (90, False)])
+def test_a_budget_that_is_missed_is_told(
+    skill: CompressibleSkill,
+    tmp_path: Path,
+    filters: int,
+    said: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    network = skill.build_network(dict.fromkeys(["first", "second", "between"], filters))
+    keep = {"parameters": int(0.7 * measure.parameters(network))}
+    settings = PruneSettings(parameters=0.3, allocation="uniform")
+
+    prune(skill, network, skill.data_model(), settings, keep=keep, notes=tmp_path / "notes.json")
+
+    assert ("of the parameters more than asked for are pruned" in capsys.readouterr().out) == said
+
+
 def test_uniform_pruning_takes_the_same_of_every_group(cut: Cut) -> None:
     rates = cut(macs=0.5, allocation="uniform").rates.values()
 
