@@ -271,15 +271,14 @@ def load_recipe(path: Path) -> LoadedRecipe:
 class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice, of which YAML's readers take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - its text or None
+        node = super().compose_mapping_node(anchor)
+        words = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, key in enumerate(words):
+            if key.value in {other.value for other in words[:place]}:
                 message = f"the key '{key.value}' is there twice"
-                raise yaml.constructor.ConstructorError(None, None, message, key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
+                raise yaml.composer.ComposerError(None, None, message, key.start_mark)
+        return node
 
 
 def _validated(model: type[_Model], values: object, path: Path, prefix: str) -> _Model:

@@ -116,6 +116,7 @@ def test_a_wrong_checkpoint_costs_nothing_of_what_was_trained(
         ("skill: [", "not YAML"),
         ("- 1", "must be a mapping"),
         ("{skill: blob, name: a, data: {side: 8, side: 9}}", "the key 'side' is there twice"),
+        ("{skill: blob, name: a, data: {? [side] : 8}}", "not YAML"),
         ("{skill: blob, name: a, data: {side: {1: 8, one: 9}}}", "let all keys be words"),
         ("{skill: blob, name: a, data: &all {side: *all}}", "let all keys be words"),
         (None, "No such file"),
