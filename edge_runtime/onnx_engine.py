@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
 
-# The flavour for Arm runs anywhere; half precision is slow on processors.
-_CPU_FILES = ("cpu.onnx", "arm.onnx", "fp32.onnx", "fp16.onnx")
+# The flavour for Arm runs anywhere, though slower; so does half precision.
+_CPU_FILES = ("cpu.onnx", "fp32.onnx", "arm.onnx", "fp16.onnx")
 _CUDA_FILES = ("fp16.onnx", "fp32.onnx")
 _EXECUTION_PROVIDERS: dict[str, list[Any]] = {
     "cpu": ["CPUExecutionProvider"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -77,8 +78,11 @@ class TensorRTEngine:
                 raise self._failure(msg)
             for name, array in results.items():
                 self._memory.download(name, array)
-        finally:
-            self._memory.wait()
+        except EngineError:
+            with suppress(EngineError):  # what failed first is to be told
+                self._memory.wait()
+            raise
+        self._memory.wait()
         return results
 
     def warm_up(self) -> None:

@@ -18,7 +18,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from edge_compression.agreement import difference
 from edge_compression.building import build
 from edge_compression.locking import alone_in
-from edge_compression.tensorrt_builder import profile_shapes
 from edge_runtime.bundle import (
     EngineFile,
     Manifest,
@@ -180,6 +179,18 @@ def test_an_engine_that_gives_no_numbers_or_does_not_run_is_no_candidate(
     shown = capsys.readouterr().out
     assert "cpu.onnx is off by nan" in shown
     assert "arm.onnx cannot be loaded" in shown
+
+
+def test_the_flavour_for_arm_is_served_where_there_is_no_other(
+    graphs: dict[str, bytes], write: Callable[..., Path]
+) -> None:
+    def opened(*files: str, precision: str | None = None) -> str:
+        bundle = load_bundle(write({file: graphs[file] for file in files}))
+        return open_engine(bundle, provider="cpu", precision=precision).describe()["file"]
+
+    assert opened("arm.onnx") == "arm.onnx"
+    assert opened("arm.onnx", "fp32.onnx") == "fp32.onnx"
+    assert opened("arm.onnx", "fp32.onnx", precision="int8") == "arm.onnx"
 
 
 def test_no_number_is_no_agreement_in_any_sample() -> None:
@@ -363,38 +374,6 @@ def test_what_cannot_be_built_says_why(
         build(write({"other.onnx": graphs["cpu.onnx"]}), provider="cpu")
     with pytest.raises(SettingError, match=r"how large its input 'image' is.*compress run"):
         build(write(graphs, example={}), provider="cpu")
-
-
-@pytest.mark.parametrize(
-    ("example", "least", "most"),
-    [
-        ((1, 3, 192, 256), (64, 64), (384, 512)),
-        ((1, 3, 160, 256), (32, 32), (320, 512)),
-        ((1, 3, 256, 256), (64, 64), (512, 512)),
-        ((2, 3, 30, 40), (2, 2), (60, 80)),
-    ],
-)
-def test_the_range_of_shapes_keeps_what_divides_the_example(
-    example: tuple[int, ...], least: tuple[int, int], most: tuple[int, int]
-) -> None:
-    spec = TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")
-    found = profile_shapes([spec], {"image": example})["image"]
-    assert found == ((1, 3, *least), example, (example[0], 3, *most))
-
-
-def test_a_named_dimension_has_one_range_in_all_inputs() -> None:
-    specs = [
-        TensorSpec(name="image", shape=("batch", "height", "width"), dtype="float32"),
-        TensorSpec(name="edges", shape=("edges", "height"), dtype="float32"),
-    ]
-    found = profile_shapes(specs, {"image": (2, 48, 64), "edges": (12, 48)})
-    assert found["image"] == ((1, 4, 4), (2, 48, 64), (2, 96, 128))
-    assert found["edges"] == ((4, 4), (12, 48), (24, 96))
-
-
-def test_a_fixed_input_has_one_shape() -> None:
-    spec = TensorSpec(name="image", shape=(1, 3, 30, 40), dtype="float32")
-    assert set(profile_shapes([spec], {"image": (1, 3, 30, 40)})["image"]) == {(1, 3, 30, 40)}
 
 
 def test_a_robot_builds_without_torch_and_onnx() -> None:

@@ -380,34 +380,6 @@ def test_the_limit_is_of_the_network_at_the_size_it_came_with(
     assert not (output / "bundle").exists()
 
 
-def test_schema_tells_an_editor_every_key_of_a_skills_recipe(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert main(["schema", "blob"]) == 0
-    schema = json.loads(capsys.readouterr().out)
-
-    assert schema["additionalProperties"] is False
-    assert {"checkpoint", "train", "finetune", "quantise"} <= set(schema["properties"])
-    assert set(schema["required"]) == {"skill", "name"}
-    assert schema["properties"]["skill"]["const"] == "blob"
-    assert schema["$defs"]["PruneSettings"]["properties"]["allocation"]["enum"] == [
-        "sensitivity",
-        "uniform",
-        "ranked",
-    ]
-    data = schema["$defs"][schema["properties"]["data"]["$ref"].rpartition("/")[2]]
-    assert data["additionalProperties"] is False
-    assert data["properties"]["noise"]["default"] == 0.3
-
-
-def test_schema_without_a_skill_leaves_the_data_open(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["schema"]) == 0
-    schema = json.loads(capsys.readouterr().out)
-
-    assert schema["properties"]["data"]["additionalProperties"] is True
-    assert "const" not in schema["properties"]["skill"]
-
-
 def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; from edge_compression import commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

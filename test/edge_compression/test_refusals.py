@@ -7,8 +7,6 @@ import resource
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from pydantic import BaseModel
@@ -304,47 +302,6 @@ def test_a_disk_that_is_full_costs_no_bundle(
     # It may have been the report that there was no room for.
     assert (bundle.digest == before.digest) == (kibibytes < LARGEST_GRAPH)
     assert not [path for path in output.rglob(".*") if path.is_file()]
-
-
-def _half(suffix: str) -> bytes:
-    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    content = cv2.imencode(suffix, picture)[1].tobytes()
-    return content[: len(content) // 2]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("wall.jpg", b"\xff\xd8\xff\xe0 no picture at all", "wall.jpg' is no readable picture"),
-        ("wall.jpg", b"", "wall.jpg' is no readable picture; remove or replace it"),
-        ("wall.jpg", _half(".jpg"), "wall.jpg' is no readable picture; remove or replace it"),
-        ("wall.png", _half(".png"), "wall.png' is no readable picture; remove or replace it"),
-        ("wall.txt", b"white", "photos' holds no photograph; give a folder with .png"),
-    ],
-)
-def test_photographs_that_cannot_be_used_are_named(
-    name: str,
-    content: bytes,
-    words: str,
-    *,
-    tmp_path: Path,
-    write_recipe: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / name).write_bytes(content)
-    data = {"backgrounds": "photos", "images": 1, "held_out": 1, "size": 128, "windows": [128]}
-    recipe = write_recipe(tmp_path, skill="pose", data=data, train=FEW)
-
-    command = ["train", "pose", "--recipe", str(recipe), "--output", str(tmp_path / "out")]
-    assert main(command) == 1
-
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("compress: background")
-    assert words in line
-    assert str(tmp_path / "photos") in line
 
 
 @pytest.mark.parametrize("content", [None, b"\x80\x02.", b""])
