@@ -239,15 +239,10 @@ class SceneSampler:
 
 
 def _read_photo(path: Path) -> NDArray[Any]:
-    content = path.read_bytes()
-    # OpenCV fills up what is missing of a picture that was cut off. In a JPEG the end's mark comes
-    # after the last scan's, in a PNG it has a name.
-    whole = {
-        b"\xff\xd8": content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda"),
-        b"\x89P": b"IEND" in content[-16:],
-    }.get(content[:2], True)
-    photo = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if photo is None or not whole:
+    # From memory, because OpenCV fills up what is missing of a file that was cut off.
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    if photo is None:
         message = f"background '{path}' is no readable picture; remove or replace it"
         raise SettingError(message)
     return photo
