@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import joblib
 import numpy as np
@@ -18,22 +18,37 @@ from tqdm import tqdm
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, whole_directory
 from edge_worlds.arm.model import Arm, model_files, read_description
+from edge_worlds.arm.negatives import NegativeSampler
 from edge_worlds.arm.scene import SceneSampler, photo_paths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHARD = 250
+_ROOMS = 10_000  # between the rooms of one seed and those of the next
 _WORLD = 2
 """Raised whenever a change of this package changes the pictures: old sets are then made anew."""
 
 
+class PictureSource(Protocol):
+    """What determines every image of a set but their number: image k depends on it and k."""
+
+    @property
+    def seed(self) -> int:
+        """Of the random numbers."""
+
+    def digest(self) -> str:
+        """Identify the set: 16 hex digits over the content of all that goes into it."""
+
+    def sampler(self, shard: int) -> SceneSampler | NegativeSampler:
+        """Make what draws the images of one shard."""
+
+
 @dataclass(frozen=True)
 class ImageSource:
-    """What determines every image of a set but their number.
+    """Images of an arm.
 
-    Image k depends on these and k alone. `description` is the arm's YAML file, `size` the side
-    of the square images in pixels, `backgrounds` a folder of photographs or None.
+    `description` is the arm's YAML file, `backgrounds` a folder of photographs or None.
     """
 
     description: Path
@@ -57,6 +72,36 @@ class ImageSource:
             else [],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def sampler(self, shard: int) -> SceneSampler:
+        """Draw scenes of the arm."""
+        del shard
+        return SceneSampler(Arm(self.description), (self.size, self.size), self.backgrounds)
+
+
+@dataclass(frozen=True)
+class NegativeSource:
+    """Images without the arm that `description` describes; `photographs` are folders of some."""
+
+    description: Path
+    size: int
+    seed: int
+    photographs: tuple[Path, ...] = ()
+
+    def digest(self) -> str:
+        """Identify the set: 16 hex digits over the content of all that goes into it."""
+        photos = [path for folder in self.photographs for path in photo_paths(folder)]
+        content = {
+            "without": ImageSource(self.description, self.size, self.seed).digest(),
+            "photographs": [[path.name, _photo_sha256(path)] for path in photos],
+        }
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def sampler(self, shard: int) -> NegativeSampler:
+        """Draw pictures without the arm, with a room of its own for every shard."""
+        size = (self.size, self.size)
+        room_seed = self.seed * _ROOMS + shard
+        return NegativeSampler(Arm(self.description), size, self.photographs, room_seed)
 
 
 def _photo_sha256(path: Path) -> str:
@@ -91,11 +136,6 @@ class ImageSet:
         """The number of images."""
         return len(self.keypoints)
 
-    def visible(self, index: int) -> NDArray[np.float32]:
-        """Keypoints of image `index`, (8, 2) pixels, NaN outside the picture."""
-        inside = self.in_image[index, :, None]
-        return np.where(inside, self.keypoints[index], np.nan).astype(np.float32)
-
     def bgr(self, index: int) -> NDArray[np.uint8]:
         """Image `index`, (size, size, 3) uint8 BGR, read-only."""
         image: NDArray[np.uint8] = self._images[index // _SHARD][index % _SHARD]
@@ -108,7 +148,7 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "compressed_grasp"
 
 
-def image_set(source: ImageSource, count: int, cache: Path | None = None) -> ImageSet:
+def image_set(source: PictureSource, count: int, cache: Path | None = None) -> ImageSet:
     """The set's first `count` images, rendering those that the cache lacks.
 
     Rendering shows its progress, uses joblib's current backend (local processes, or a cluster
@@ -140,8 +180,8 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}"
 
 
-def _render_shard(source: ImageSource, shard: int) -> tuple[int, dict[str, NDArray[Any]]]:
-    sampler = SceneSampler(Arm(source.description), (source.size, source.size), source.backgrounds)
+def _render_shard(source: PictureSource, shard: int) -> tuple[int, dict[str, NDArray[Any]]]:
+    sampler = source.sampler(shard)
     samples = [
         sampler.sample(np.random.default_rng((source.seed, shard * _SHARD + k)))
         for k in range(_SHARD)

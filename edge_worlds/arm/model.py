@@ -308,6 +308,12 @@ class Arm:
             ]
         )
 
+    def make_invisible(self) -> None:
+        """Let rays pass through the arm, for good: what is left is the scene without it."""
+        self.model.geom_rgba[self.geoms, 3] = 0
+        materials = self.model.geom_matid[self.geoms]
+        self.model.mat_rgba[materials[materials >= 0], 3] = 0
+
     def hide_occluders(self) -> None:
         """Put every occluder far below the floor."""
         self.data.mocap_pos[:] = (0.0, 0.0, -100.0)

@@ -234,11 +234,16 @@ class SceneSampler:
     def _backdrop(self, rng: np.random.Generator) -> NDArray[Any]:
         if self.photos and rng.random() < self.arm.description.scenes.photographs:
             path = self.photos[rng.integers(len(self.photos))]
-            return _random_crop(rng, _read_photo(path), self.width, self.height)
+            return random_crop(rng, read_photo(path), self.width, self.height)
         return textures.backdrop(rng, self.width, self.height)
 
 
-def _read_photo(path: Path) -> NDArray[Any]:
+def read_photo(path: Path) -> NDArray[Any]:
+    """A photograph, (h, w, 3) uint8 BGR.
+
+    Raises:
+        SettingError: It cannot be read.
+    """
     # From memory, because OpenCV fills up what is missing of a file that was cut off.
     content = np.frombuffer(path.read_bytes(), np.uint8)
     photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
@@ -248,9 +253,10 @@ def _read_photo(path: Path) -> NDArray[Any]:
     return photo
 
 
-def _random_crop(
+def random_crop(
     rng: np.random.Generator, photo: NDArray[Any], width: int, height: int
 ) -> NDArray[Any]:
+    """A part of `photo`, at least two fifths of it wide, (height, width, 3) float32 in 0..1."""
     rows, columns = photo.shape[:2]
     share = rng.uniform(0.4, 1.0)
     crop_width = min(columns, rows * width / height) * share

@@ -16,9 +16,10 @@ pytest.importorskip("mujoco", reason="mujoco comes with the extra [train]")
 import mujoco
 
 from edge_runtime.errors import SettingError
-from edge_worlds.arm.dataset import ImageSource, image_set
+from edge_worlds.arm.dataset import ImageSource, NegativeSource, image_set
 from edge_worlds.arm.model import DESK_ARM, Arm, read_description
 from edge_worlds.arm.paint import Paint, apply_paint
+from edge_worlds.arm.renderer import cast
 from edge_worlds.arm.scene import LabelledImage, SceneSampler
 
 if TYPE_CHECKING:
@@ -124,6 +125,34 @@ def test_a_set_grows_and_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     shutil.rmtree(shard)
     assert np.array_equal(image_set(source, 3, tmp_path).bgr(2), first)
     assert replace(source, seed=1).digest() != source.digest()
+
+
+def test_pictures_without_the_arm_are_of_its_scenes_of_rooms_and_of_photographs(
+    tmp_path: Path,
+) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((64, 64, 3), (200, 0, 200), np.uint8))
+    source = NegativeSource(DESK_ARM, 32, 0, (tmp_path,))
+
+    negatives = image_set(source, 60, tmp_path / "cache")
+
+    assert not negatives.in_image.any()
+    pictures = np.stack([negatives.bgr(k) for k in range(60)])
+    assert len(np.unique(pictures.reshape(60, -1), axis=0)) == 60
+    blue, green, red = np.moveaxis(pictures.reshape(60, -1, 3).mean(axis=1), 1, 0)
+    magenta = (blue > 90) & (green < 60) & (red > 90)
+    assert 10 < magenta.sum() < 30
+    again = NegativeSource(DESK_ARM, 32, 0, (tmp_path,)).sampler(0)
+    assert np.array_equal(again.sample(np.random.default_rng((0, 7))).bgr, pictures[7])
+    assert NegativeSource(DESK_ARM, 32, 0).digest() != source.digest()
+
+
+def test_an_invisible_arm_leaves_its_scene() -> None:
+    arm = Arm()
+    camera = draw(arm, 0).camera
+    assert np.isin(cast(arm, camera).geom, arm.geoms).any()
+    arm.make_invisible()
+    assert not np.isin(cast(arm, camera).geom, arm.geoms).any()
+    assert (cast(arm, camera).geom == arm.floor).any()
 
 
 def test_the_digest_of_a_set_tells_photographs_of_the_same_name_and_size_apart(
