@@ -27,8 +27,9 @@ STRIDE = 32
 class PoseSettings(BaseModel):
     """What a pose bundle's manifest says beyond its tensors.
 
-    `long_side`: pixels of the longer side of the network's input. `links` and `reference_link`:
-    pairs of keypoint indices.
+    `long_side`: pixels of the longer side of the network's input. `arm_threshold`: least score of
+    the surest keypoint; where none reaches it there is no arm, and nothing is found. `links` and
+    `reference_link`: pairs of keypoint indices.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,7 @@ class PoseSettings(BaseModel):
     long_side: int = Field(gt=0, multiple_of=STRIDE)
     seed_threshold: float = Field(gt=0, lt=1)
     grow_share: float = Field(gt=0, le=1)
+    arm_threshold: float = Field(default=0.0, ge=0, lt=1)
     links: tuple[tuple[int, int], ...]
     reference_link: tuple[int, int]
 
@@ -116,6 +118,8 @@ class PoseEstimator:
             # Pixel k of a map that has half the size covers the pixels 2k and 2k + 1.
             positions = ((clusters.positions + 0.5) * 2 / scale - 0.5).astype(np.float32)
             found = clusters.found & (clusters.scores >= self._min_score)
+            if clusters.scores.max() < self.settings.arm_threshold:
+                found[:] = False
             positions[~found] = np.nan
         return Keypoints(positions, clusters.scores, found, maps)
 

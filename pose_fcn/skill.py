@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
     from edge_compression.protocol import Batch, JudgedSplit, Run, Split
     from edge_replay.protocol import Answers
-    from edge_worlds.arm.dataset import ImageSet, ImageSource
+    from edge_worlds.arm.dataset import ImageSet, ImageSource, NegativeSource
     from edge_worlds.arm.model import ArmDescription
     from pose_fcn.network import FCNPose
+    from pose_fcn.training_images import TrainingImages
 
 KEYPOINTS_TOPIC = "/arm_pose/keypoints"
 
 _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added to the recipe's
 # By accuracy on validation images: a keypoint is better reported unsurely than not at all, and who
 # wants sure ones only has the score.
-_THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35}
+_THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35, "arm_threshold": 0.3}
 _POSITIVE_WEIGHT = 4.0
 _SKELETON_WEIGHT = 0.1  # its pixels are many, and no keypoint is read from them
 _PLACE_WEIGHT = 10.0
@@ -42,6 +43,20 @@ _LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the 
 _WINDOWS = (128, 192, 256)
 
 _ImageSplit = Literal["train", "held_out", "validation"]
+
+
+class Negatives(BaseModel):
+    """Pictures without the arm, from which a network learns to report nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(gt=0, lt=1, description="of the training pictures")
+    images: int = Field(gt=0, description="rendered for training")
+    photographs: tuple[RecipePath, ...] = Field(
+        default=(),
+        description="folders of photographs that do not show the arm; besides there are its "
+        "scenes without it, and furnished rooms",
+    )
 
 
 class PoseData(BaseModel):
@@ -54,6 +69,9 @@ class PoseData(BaseModel):
     )
     backgrounds: RecipePath | None = Field(
         default=None, description="folder of photographs; left out: procedural backdrops"
+    )
+    negatives: Negatives | None = Field(
+        default=None, description="pictures without the arm; left out: there are none"
     )
     images: int = Field(gt=0, description="rendered for training and calibration")
     held_out: int = Field(gt=0, description="rendered for the report's figures, another seed")
@@ -189,18 +207,26 @@ class PoseSkill:
         self, data: PoseData, split: Split, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
         """Augmented views with target maps to train on, plain images to calibrate on."""
+        from pose_fcn.training_images import TrainingImages
+
         images = _images(data, "train")
         if split == "calibration":
             yield from _plain_batches(images, data.scale, batch_size, seed, start_step)
         else:
             links = _description(data).links
+            negatives = _negatives(data, "train")
+            share = data.negatives.share if data.negatives else 0.0
+            shown = TrainingImages(images, negatives, share)
             for step in count(start_step):
                 rng = np.random.default_rng((seed, step))
-                yield _view_batch(images, links, data, batch_size, rng)
+                yield _view_batch(shown, links, data, batch_size, rng)
 
     def data_digest(self, data: PoseData) -> str:
-        """Hash what the training images are rendered from: the arm's files and backgrounds."""
-        return _source(data, "train").digest()
+        """Hash what the training images are rendered from: the arm's files and photographs."""
+        digest = _source(data, "train").digest()
+        if data.negatives is not None:
+            digest += _negative_source(data, data.negatives, "train").digest()
+        return digest
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy of every pixel, and of the place of every keypoint.
@@ -236,7 +262,11 @@ class PoseSkill:
         return {**batch, "maps": batch["maps"].lerp(answers.float(), share)}
 
     def evaluate(self, run: Run, data: PoseData, split: JudgedSplit) -> dict[str, float]:
-        """Estimate the split's images and compare with their labels; see `pose_accuracy`."""
+        """Estimate the split's images and compare with their labels; see `pose_accuracy`.
+
+        Where the recipe has pictures without the arm, `false_alarms` is the share of them in which
+        any keypoint is reported.
+        """
         images, labels, lengths = self.labelled(data, split)
         interface = self.interface(data)
         settings = PoseSettings.model_validate(dict(interface.settings))
@@ -244,7 +274,14 @@ class PoseSkill:
         predicted = np.stack(
             [estimator.estimate(images.bgr(k)).positions for k in range(len(images))]
         )
-        return pose_accuracy(predicted, labels, lengths)
+        metrics = pose_accuracy(predicted, labels, lengths)
+        negatives = _negatives(data, split)
+        if negatives is not None:
+            alarms = [
+                estimator.estimate(negatives.bgr(k)).found.any() for k in range(len(negatives))
+            ]
+            metrics["false_alarms"] = float(np.mean(alarms))
+        return metrics
 
     def labelled(
         self, data: PoseData, split: JudgedSplit
@@ -325,6 +362,25 @@ def _source(data: PoseData, split: _ImageSplit) -> ImageSource:
     return ImageSource(data.arm or DESK_ARM, data.size, data.seed + _SEEDS[split], data.backgrounds)
 
 
+def _negative_source(data: PoseData, negatives: Negatives, split: _ImageSplit) -> NegativeSource:
+    from edge_worlds.arm.dataset import NegativeSource
+    from edge_worlds.arm.model import DESK_ARM
+
+    seed = data.seed + _SEEDS[split]
+    return NegativeSource(data.arm or DESK_ARM, data.size, seed, negatives.photographs)
+
+
+@lru_cache(maxsize=len(_SEEDS))
+def _negatives(data: PoseData, split: _ImageSplit) -> ImageSet | None:
+    from edge_worlds.arm.dataset import image_set
+
+    if data.negatives is None:
+        return None
+    judged = {"held_out": data.held_out, "validation": data.validation}
+    images = data.negatives.images if split == "train" else -(-judged[split] // 4)
+    return image_set(_negative_source(data, data.negatives, split), images)
+
+
 @lru_cache(maxsize=len(_SEEDS))
 def _images(data: PoseData, split: _ImageSplit) -> ImageSet:
     from edge_worlds.arm.dataset import image_set
@@ -345,7 +401,7 @@ def _plain_batches(
 
 
 def _view_batch(
-    images: ImageSet,
+    images: TrainingImages,
     links: Sequence[tuple[int, int]],
     data: PoseData,
     batch_size: int,
@@ -364,7 +420,7 @@ def _view_batch(
 
     side = draw_window_side(rng, data.sides) if data.augment else data.size
     views, maps = [], []
-    indices = rng.integers(len(images), size=batch_size)
+    indices = images.draw(rng, batch_size)
     for index in indices:
         if data.augment:
             view, keypoints = random_view(rng, images, int(index), side)

@@ -23,6 +23,42 @@ _CELL = 8  # smallest side of a blotted-out rectangle
 _SPOIL_ODDS = 0.15
 
 
+class TrainingImages:
+    """Images of the arm and, numbered on after them, images without it.
+
+    Attributes:
+        keypoints: (n, 8, 2) float32 pixels u v, NaN in images without the arm.
+        in_image: (n, 8) bool.
+    """
+
+    def __init__(self, arm: ImageSet, negatives: ImageSet | None, share: float) -> None:
+        """Join the two sets; `share` of what is drawn is of `negatives`, if there are some."""
+        self._arm, self._negatives, self._share = arm, negatives, share
+        parts = [arm] if negatives is None else [arm, negatives]
+        self.keypoints = np.concatenate([part.keypoints for part in parts])
+        self.in_image = np.concatenate([part.in_image for part in parts])
+
+    def draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Draw the numbers of `count` images."""
+        numbers = rng.integers(len(self._arm), size=count)
+        if self._negatives is not None:
+            without = rng.random(count) < self._share
+            negatives = rng.integers(len(self._negatives), size=count)
+            numbers = np.where(without, len(self._arm) + negatives, numbers)
+        return numbers
+
+    def visible(self, index: int) -> NDArray[np.float32]:
+        """Keypoints of image `index`, (8, 2) pixels, NaN outside the picture."""
+        inside = self.in_image[index, :, None]
+        return np.where(inside, self.keypoints[index], np.nan).astype(np.float32)
+
+    def bgr(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, (size, size, 3) uint8 BGR, read-only."""
+        if self._negatives is not None and index >= len(self._arm):
+            return self._negatives.bgr(index - len(self._arm))
+        return self._arm.bgr(index)
+
+
 def draw_window_side(rng: np.random.Generator, sides: Sequence[int]) -> int:
     """Draw the side of a batch's windows so that each of `sides` gets about as many pixels."""
     odds = 1 / np.square(sides, dtype=float)
@@ -30,7 +66,7 @@ def draw_window_side(rng: np.random.Generator, sides: Sequence[int]) -> int:
 
 
 def random_view(
-    rng: np.random.Generator, images: ImageSet, index: int, side: int
+    rng: np.random.Generator, images: TrainingImages, index: int, side: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Image `index` turned, scaled and cropped to a square of `side` pixels.
 

@@ -55,6 +55,20 @@ def test_positions_are_in_the_pixels_of_the_given_picture(height: int, width: in
     assert np.isnan(keypoints.positions[1]).all()
 
 
+@pytest.mark.parametrize("brightness", [190, 220])
+def test_there_is_an_arm_only_where_the_surest_keypoint_is_sure_enough(brightness: int) -> None:
+    settings = SETTINGS.model_copy(update={"arm_threshold": 0.8})
+    picture = np.zeros((256, 256, 3), np.uint8)
+    picture[40:80, 40:80, 2] = brightness
+    picture[120:160, 40:80, 0] = 160
+
+    keypoints = PoseEstimator(colour_network, settings, NAMES).estimate(picture)
+
+    assert keypoints.scores == pytest.approx([brightness / 255, 0, 160 / 255], abs=0.01)
+    assert keypoints.found.tolist() == [brightness == 220, False, brightness == 220]
+    assert np.isnan(keypoints.positions[~keypoints.found]).all()
+
+
 @pytest.mark.parametrize(
     ("rows", "columns"), [(96, 128), (288, 384), (576, 768), (768, 1024), (120, 160)]
 )

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch comes with the extra [compress]")
 
+from edge_worlds.arm.dataset import ImageSource, NegativeSource, image_set
+from edge_worlds.arm.model import DESK_ARM
 from pose_fcn.expansion_clustering import expansion_clustering
 from pose_fcn.overlay import draw_keypoints
-from pose_fcn.training_images import network_input, random_view, target_maps, vary_colours
+from pose_fcn.training_images import (
+    TrainingImages,
+    network_input,
+    random_view,
+    target_maps,
+    vary_colours,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINKS = [(k, k + 1) for k in range(7)]
 
@@ -99,3 +112,22 @@ def test_training_sees_pictures_as_the_node_does() -> None:
     # What the estimator gives its engine.
     expected = cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True)
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
+
+
+def test_a_share_of_the_images_is_without_the_arm(tmp_path: Path) -> None:
+    arm = image_set(ImageSource(DESK_ARM, 32, 0), 20, tmp_path)
+    without = image_set(NegativeSource(DESK_ARM, 32, 0), 10, tmp_path)
+    images = TrainingImages(arm, without, 0.3)
+
+    numbers = images.draw(np.random.default_rng(0), 1000)
+
+    negative = numbers >= 20
+    assert negative.mean() == pytest.approx(0.3, abs=0.05)
+    assert set(numbers.tolist()) == set(range(30))
+    assert np.isnan(images.visible(29)).all()
+    assert np.array_equal(images.bgr(29), without.bgr(9))
+    assert np.array_equal(images.bgr(19), arm.bgr(19))
+    assert not np.isnan(images.visible(19)).all()
+    view, keypoints = random_view(np.random.default_rng(0), images, 25, 32)
+    assert view.shape == (32, 32, 3)
+    assert np.isnan(keypoints).all()
