@@ -97,6 +97,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("runs", type=Path, nargs="+", help="--output of a `compress run`")
     parser.add_argument("--seconds", type=float, default=60.0, help="at 30 Hz, for each engine")
+    parser.add_argument(
+        "--without-arm", type=Path, metavar="DIR", help="real photographs without an arm"
+    )
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     bundles = {run.name: run / "bundle" for run in args.runs}
@@ -130,7 +133,7 @@ def main() -> None:
     callbacks = compare(bundles)
     bundles["shipped"] = shipped_bundle("pose")
     loaded = {name: load_bundle(path) for name, path in bundles.items()}
-    scores = score_table(loaded["shipped"], RECIPE)
+    scores = score_table(loaded["shipped"], RECIPE, args.without_arm)
     results = {
         "created": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "host": describe_host(),
