@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from edge_replay.protocol import ReplayableSkill
 
-_CONVERT_RATE = 10.0
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the console script `replay`; return its exit code."""
@@ -83,10 +81,16 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="images (.png, .jpg), or rgb.txt as TUM has it")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="images (.png, .jpg), or a sequence of TUM, EuRoC, 7-Scenes, TartanAir or NDDS",
+    )
     parser.add_argument("bag", type=Path, help="bag directory to make")
     parser.add_argument(
-        "--rate", type=_positive, default=_CONVERT_RATE, help="Hz, without rgb.txt (default 10)"
+        "--rate",
+        type=_positive,
+        help="Hz, for images without times (default: the data set's, else 10)",
     )
     parser.add_argument("--skill", help="skill that reads the folder's labels and camera matrix")
     parser.add_argument("--camera", type=_camera, metavar="FX,FY,CX,CY", help="pixels")
@@ -110,7 +114,7 @@ def _run(args: argparse.Namespace) -> None:
             from edge_replay.convert import convert
 
             bag = Path(scratch) / folder.name
-            convert(folder, bag, _CONVERT_RATE, skill=skill)
+            _remark(convert(folder, bag, skill=skill).notes)
         report = run(
             skill,
             Settings(
@@ -142,7 +146,10 @@ def _convert(args: argparse.Namespace) -> None:
         compressed=args.compressed,
         storage=args.storage,
     )
-    _say(f"{args.bag}: {done.images} images, {'with' if done.labelled else 'without'} labels")
+    parts = [f"{done.images} images"]
+    parts += [f"{done.depths} depth images"] if done.depths else []
+    parts += [f"{done.poses} ground-truth poses"] if done.poses else []
+    _say(f"{args.bag}: {', '.join(parts)}, {'with' if done.labelled else 'without'} labels")
     _remark(done.notes)
 
 

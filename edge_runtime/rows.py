@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -21,6 +23,12 @@ _UNITS = {"s": 1_000_000_000, "ns": 1}
 _LIMIT = 2**63
 # Files round quaternions to four digits or more; beyond this the columns are others.
 _LENGTH_TOLERANCE = 0.01
+_NO_LENGTH = 1e-6
+# As programs write a number that is none; the forms with # are those of Microsoft's C library.
+_NO_NUMBER = re.compile(
+    r"[+-]?(inf(inity)?|nan(\([\w]*\))?|1\.#(inf|ind|[qs]nan)\d*)", re.IGNORECASE
+)
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,24 @@ class Row:
         Raises:
             SettingError: it is no finite number.
         """
+        value = self.number_or_nan(column)
+        if math.isnan(value):
+            self.refuse(f"{self.words[column]!r} is no finite number")
+        return value
+
+    def number_or_nan(self, column: int) -> float:
+        """One word; NaN where it is how programs write infinity or no number (nan, -1.#IND).
+
+        Raises:
+            SettingError: it is something else.
+        """
         word = self.words[column]
+        if _NO_NUMBER.fullmatch(word):
+            return math.nan
         try:
             value = float(word)
         except ValueError:
-            value = math.nan
+            value = math.inf
         if not math.isfinite(value):
             self.refuse(f"{word!r} is no finite number")
         return value
@@ -75,6 +96,34 @@ class Row:
         return value
 
 
+def read_text(path: Path, content: str) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        content: what it should hold, for the message.
+
+    Raises:
+        SettingError: the file cannot be read, or is in another encoding.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        message = f"'{path}' cannot be read ({error.strerror}): it should hold {content}"
+        raise SettingError(message) from None
+    # Digits in UTF-16 and UTF-32 are half zeros or more, also where no mark says so.
+    if data.startswith(_WIDE_MARKS) or data.count(0) * 3 > len(data):
+        message = (
+            f"'{path}' is text in UTF-16 or UTF-32: save it as UTF-8; it should hold {content}"
+        )
+        raise SettingError(message)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        message = f"'{path}' cannot be read (it is no text in UTF-8): it should hold {content}"
+        raise SettingError(message) from None
+
+
 def read_rows(path: Path, form: str, *, comma: bool = False, more: bool = False) -> list[Row]:
     """Read the lines that are neither empty nor begin with #; there is at least one.
 
@@ -87,12 +136,7 @@ def read_rows(path: Path, form: str, *, comma: bool = False, more: bool = False)
     Raises:
         SettingError: the file cannot be read, has no such lines, or one has other columns.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        message = f"'{path}' cannot be read ({reason}): it should hold lines '{form}'"
-        raise SettingError(message) from None
+    lines = read_text(path, f"lines '{form}'").splitlines()
     columns = len(form.split())
     rows = []
     for number, line in enumerate(lines, start=1):
@@ -127,7 +171,9 @@ def read_stamps(
 
 
 def read_poses(rows: Sequence[Row], columns: Sequence[int]) -> NDArray[np.float64]:
-    """Read [tx ty tz qx qy qz qw], (N, 7).
+    """Read [tx ty tz qx qy qz qw], (N, 7); NaN where the pose is lost.
+
+    Trackers that lose the camera go on writing: nan, inf, or a quaternion of zeros.
 
     Args:
         rows: of a file with poses.
@@ -136,9 +182,11 @@ def read_poses(rows: Sequence[Row], columns: Sequence[int]) -> NDArray[np.float6
     Raises:
         SettingError: one is no number, or a quaternion is not about as long as 1.
     """
-    poses = np.array([[row.number(column) for column in columns] for row in rows])
+    poses = np.array([[row.number_or_nan(column) for column in columns] for row in rows])
     lengths = np.linalg.norm(poses[:, 3:], axis=1)
+    poses[np.isnan(poses).any(axis=1) | (lengths < _NO_LENGTH)] = np.nan
     wrong = np.flatnonzero(np.abs(lengths - 1) > _LENGTH_TOLERANCE)
+    wrong = wrong[~np.isnan(poses[wrong, 0])]
     if wrong.size:
         index = int(wrong[0])
         rows[index].refuse(

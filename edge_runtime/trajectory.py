@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -35,10 +35,12 @@ class Trajectory:
         stamps: (N,) int64 ns, not decreasing.
         poses: (N, 7) float64 [tx ty tz qx qy qz qw], camera-to-world, metres. The quaternions may
             be given with any length but 0; here they have the length 1.
+        lost: (M,) int64 ns, stamps of the file at which it says that the pose is not known.
     """
 
     stamps: NDArray[np.int64]
     poses: NDArray[np.float64]
+    lost: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         stamps = np.asarray(self.stamps, np.int64)
@@ -54,10 +56,19 @@ class Trajectory:
         object.__setattr__(self, "poses", poses)
 
     @classmethod
+    def of_known(cls, stamps: NDArray[np.int64], poses: NDArray[np.float64]) -> Trajectory:
+        """Make one of poses of which some are lost: these hold NaN."""
+        known = ~np.isnan(poses).any(axis=1)
+        return cls(stamps[known], poses[known], stamps[~known])
+
+    @classmethod
     def from_matrices(cls, stamps: NDArray[np.int64], matrices: NDArray[np.float64]) -> Trajectory:
-        """Make one of (N, 4, 4) camera-to-world transforms."""
-        quaternions = _quaternions(matrices[:, :3, :3])
-        return cls(stamps, np.concatenate([matrices[:, :3, 3], quaternions], axis=1))
+        """Make one of (N, 4, 4) camera-to-world transforms; lost ones hold NaN."""
+        poses = np.full((len(matrices), 7), np.nan)
+        known = ~np.isnan(matrices).any(axis=(1, 2))
+        poses[known, :3] = matrices[known, :3, 3]
+        poses[known, 3:] = _quaternions(matrices[known, :3, :3])
+        return cls.of_known(stamps, poses)
 
     def __len__(self) -> int:
         """The number of poses."""
@@ -66,6 +77,25 @@ class Trajectory:
     def __getitem__(self, index: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Trajectory:
         """Some of the poses."""
         return Trajectory(self.stamps[index], self.poses[index])
+
+    def nearest(
+        self, stamps: NDArray[np.int64], tolerance_s: float = TOLERANCE_S
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pair stamps with poses as `associate` does; a stamp next to a lost pose has none.
+
+        Args:
+            stamps: (N,) ns, not decreasing.
+            tolerance_s: largest difference of a pair.
+
+        Returns:
+            Indices into `stamps` and into the poses, of the same length and rising.
+        """
+        every = np.concatenate([self.stamps, self.lost])
+        order = np.argsort(every, kind="stable")
+        ours, theirs = associate(stamps, every[order], tolerance_s)
+        poses = order[theirs]
+        known = poses < len(self)
+        return ours[known], poses[known]
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -114,11 +144,13 @@ def write_trajectory(path: Path, trajectory: Trajectory) -> None:
 def read_trajectory(path: Path) -> Trajectory:
     """Read TUM's text: lines "timestamp tx ty tz qx qy qz qw", seconds and metres.
 
+    A line whose pose is nan, inf or has a quaternion of zeros is among those `lost`.
+
     Raises:
         SettingError: the file cannot be read, or a line is not of that form.
     """
     rows = read_rows(path, _FORM)
-    return Trajectory(read_stamps(rows, repeats=True), read_poses(rows, range(1, 8)))
+    return Trajectory.of_known(read_stamps(rows, repeats=True), read_poses(rows, range(1, 8)))
 
 
 def associate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from edge_replay.datasets.sequence import FolderSequence, RightCamera
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError, first_problem
-from edge_runtime.rows import read_poses, read_rows, read_stamps
+from edge_runtime.rows import read_poses, read_rows, read_stamps, read_text
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MODELS = {"radial-tangential": "plumb_bob", "equidistant": "equidistant"}
+_CALIBRATION = "sensor.yaml"
 _STATE_FORM = "timestamp px py pz qw qx qy qz"
 _POSE_COLUMNS = (1, 2, 3, 5, 6, 7, 4)
 _Four = tuple[float, float, float, float]
@@ -58,13 +60,24 @@ def read_euroc(folder: Path) -> FolderSequence:
     """Read the lists and calibrations of the folder that holds `mav0`.
 
     Images of the second camera belong to those of the first with the same stamp. The ground truth,
-    which is the body's, is moved into the first camera.
+    which is the body's, is moved into the first camera; without that camera's calibration it is
+    left out.
 
     Raises:
         SettingError: a list or a calibration cannot be read.
     """
     mav = folder / "mav0"
     images = _listed(mav / "cam0")
+    stamps, paths = np.array(list(images), np.int64), list(images.values())
+    if not (mav / "cam0" / _CALIBRATION).is_file():
+        return FolderSequence(
+            stamps=stamps,
+            images=paths,
+            known_camera=None,
+            camera_remedy=f"'{mav / 'cam0' / _CALIBRATION}' is missing: EuRoC has one there",
+            ground_truth=None,
+            notes=(f"poses and the right camera are left out: cam0 has no {_CALIBRATION}",),
+        )
     left = _sensor(mav / "cam0")
     rights: list[Path | None] = []
     right_camera = None
@@ -75,9 +88,9 @@ def read_euroc(folder: Path) -> FolderSequence:
         from_left = np.linalg.inv(right.body_from_camera) @ left.body_from_camera
         right_camera = RightCamera(right.calibration, from_left)
     return FolderSequence(
-        stamps=np.array(list(images), np.int64),
-        images=list(images.values()),
-        camera=left.calibration,
+        stamps=stamps,
+        images=paths,
+        known_camera=left.calibration,
         ground_truth=_ground_truth(mav, left.body_from_camera),
         rights=rights,
         right_camera=right_camera,
@@ -92,12 +105,9 @@ def _listed(camera: Path) -> dict[int, Path]:
 
 
 def _sensor(camera: Path) -> _Sensor:
-    path = camera / "sensor.yaml"
+    path = camera / _CALIBRATION
     try:
-        return _Sensor.model_validate(yaml.safe_load(path.read_text("utf-8")))
-    except OSError as error:
-        message = f"calibration '{path}' cannot be read ({error.strerror}): EuRoC has one there"
-        raise SettingError(message) from None
+        return _Sensor.model_validate(yaml.safe_load(read_text(path, "the calibration of EuRoC")))
     except yaml.YAMLError as error:
         message = f"calibration '{path}' is no YAML: {error}"
         raise SettingError(message) from None
@@ -111,5 +121,7 @@ def _ground_truth(mav: Path, body_from_camera: NDArray[np.float64]) -> Trajector
     if not path.is_file():
         return None
     rows = read_rows(path, _STATE_FORM, comma=True, more=True)
-    body = Trajectory(read_stamps(rows, "ns", repeats=True), read_poses(rows, _POSE_COLUMNS))
-    return Trajectory.from_matrices(body.stamps, body.matrices() @ body_from_camera)
+    stamps = read_stamps(rows, "ns", repeats=True)
+    body = Trajectory.of_known(stamps, read_poses(rows, _POSE_COLUMNS))
+    camera = Trajectory.from_matrices(body.stamps, body.matrices() @ body_from_camera)
+    return replace(camera, lost=body.lost)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_replay.datasets.euroc import read_euroc
+from edge_replay.datasets.ndds import CAMERA_FILE, read_ndds
 from edge_replay.datasets.seven_scenes import read_seven_scenes
 from edge_replay.datasets.tartanair import read_tartanair
 from edge_replay.datasets.tum import read_tum
@@ -40,6 +41,7 @@ LAYOUTS = {
     "euroc": Layout("mav0/cam0/data.csv", read_euroc),
     "7scenes": Layout("frame-*.color.png", read_seven_scenes),
     "tartanair": Layout("image_left/*_left.png", read_tartanair),
+    "ndds": Layout(CAMERA_FILE, read_ndds),
 }
 
 
@@ -51,13 +53,13 @@ def open_sequence(folder: Path, layout: str | None = None) -> FolderSequence:
         layout: a key of `LAYOUTS`; None finds it from what lies in the folder.
 
     Raises:
-        SettingError: no such folder or layout, or files in it that cannot be read.
+        SettingError: no such folder or layout, files in it that cannot be read, or no camera.
     """
     if not folder.is_dir():
         message = f"folder '{folder}' does not exist: give that of a data set's sequence"
         raise SettingError(message)
     if layout is None:
-        return LAYOUTS[_found(folder)].read(folder)
+        return _calibrated(LAYOUTS[_found(folder)].read(folder))
     if layout not in LAYOUTS:
         message = f"layout '{layout}' is unknown: choose one of {', '.join(LAYOUTS)}"
         raise SettingError(message)
@@ -67,22 +69,34 @@ def open_sequence(folder: Path, layout: str | None = None) -> FolderSequence:
             f"folder, or another layout of {', '.join(LAYOUTS)}"
         )
         raise SettingError(message)
-    return LAYOUTS[layout].read(folder)
+    return _calibrated(LAYOUTS[layout].read(folder))
+
+
+def _calibrated(sequence: FolderSequence) -> FolderSequence:
+    if sequence.known_camera is None:
+        raise SettingError(sequence.camera_remedy)
+    return sequence
 
 
 def _found(folder: Path) -> str:
-    names = _fitting(folder)
+    names = fitting_layouts(folder)
     if len(names) == 1:
         return names[0]
     if names:
         message = f"'{folder}' may be {' or '.join(names)}: say which as the layout"
         raise SettingError(message)
     signs = ", ".join(f"{layout.sign} ({name})" for name, layout in LAYOUTS.items())
-    below = [path.name for path in sorted(folder.iterdir()) if path.is_dir() and _fitting(path)]
+    below = sequences_below(folder)
     remedy = f"give its subfolder {below[0]}" if below else "give the folder of one sequence"
     message = f"'{folder}' is no data set that is known here: looked for {signs}; {remedy}"
     raise SettingError(message)
 
 
-def _fitting(folder: Path) -> list[str]:
+def fitting_layouts(folder: Path) -> list[str]:
+    """Return the keys of `LAYOUTS` that a folder may be of."""
     return [name for name, layout in LAYOUTS.items() if layout.fits(folder)]
+
+
+def sequences_below(folder: Path) -> list[str]:
+    """Return the names of subfolders that are of a data set, sorted."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and fitting_layouts(path))

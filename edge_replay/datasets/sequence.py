@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_replay.datasets.files import read_bgr
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -86,17 +87,34 @@ class FolderSequence:
 
     Attributes:
         images: file of every frame.
+        known_camera: None where the folder does not say it; `camera_remedy` is then what to do.
         depths: reads the depth of every frame, None for one without; empty for a set without.
         rights: file of every frame's right image, None for one without; empty for a single camera.
+        timed: whether the stamps are the folder's; False where they are made up.
+        notes: what the folder holds that is left out, and why.
     """
 
     stamps: NDArray[np.int64]
     images: Sequence[Path]
-    camera: Calibration
+    known_camera: Calibration | None
     ground_truth: Trajectory | None
     depths: Sequence[Callable[[], NDArray[np.float32]] | None] = ()
     rights: Sequence[Path | None] = ()
     right_camera: RightCamera | None = None
+    timed: bool = True
+    camera_remedy: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def camera(self) -> Calibration:
+        """The (left) camera's.
+
+        Raises:
+            SettingError: the folder does not say it.
+        """
+        if self.known_camera is None:
+            raise SettingError(self.camera_remedy)
+        return self.known_camera
 
     @property
     def baseline(self) -> float | None:
@@ -134,9 +152,9 @@ class FolderSequence:
         return read_bgr(path) if path else None
 
 
-def made_up_stamps(numbers: Sequence[int]) -> NDArray[np.int64]:
-    """Stamps, ns, of frames that have numbers but no times: 30 Hz.
+def made_up_stamps(numbers: Iterable[int], rate: float = _RATE) -> NDArray[np.int64]:
+    """Stamps, ns, of frames that have numbers but no times: 30 Hz unless said otherwise.
 
     They begin at 1 s, so that nobody takes them for "no stamp".
     """
-    return np.array([_SECOND + round(number * _SECOND / _RATE) for number in numbers], np.int64)
+    return np.array([_SECOND + round(number * _SECOND / rate) for number in numbers], np.int64)

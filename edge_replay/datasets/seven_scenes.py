@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_replay.datasets.files import read_depth_png
+from edge_replay.datasets.listing import in_order
 from edge_replay.datasets.sequence import FolderSequence, made_up_stamps
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
@@ -36,15 +37,19 @@ def read_seven_scenes(folder: Path) -> FolderSequence:
     Raises:
         SettingError: a file has another name, or a pose cannot be read.
     """
-    images = sorted(folder.glob(f"frame-*{_COLOUR}"))
+    images = in_order(folder.glob(f"frame-*{_COLOUR}"))
     stems = [folder / path.name.removesuffix(_COLOUR) for path in images]
     stamps = made_up_stamps([_number(stem) for stem in stems])
+    depths = [_depth(_present(stem, ".depth.png")) for stem in stems]
+    note = "depth is as the depth camera saw it, not registered to colour"
     return FolderSequence(
         stamps=stamps,
+        timed=False,
         images=images,
-        camera=Calibration(*_SIZE, np.array(_MATRIX), np.zeros(0), "plumb_bob"),
+        known_camera=Calibration(*_SIZE, np.array(_MATRIX), np.zeros(0), "plumb_bob"),
         ground_truth=_ground_truth(stems, stamps),
-        depths=[_depth(_present(stem, ".depth.png")) for stem in stems],
+        depths=depths,
+        notes=(note,) if any(depths) else (),
     )
 
 
@@ -74,10 +79,13 @@ def _ground_truth(stems: Sequence[Path], stamps: NDArray[np.int64]) -> Trajector
     return Trajectory.from_matrices(stamps[posed], matrices)
 
 
-def _matrix(path: Path) -> list[list[float]]:
-    """Read a camera-to-world transform, (4, 4)."""
+def _matrix(path: Path) -> NDArray[np.float64]:
+    """Read a camera-to-world transform, (4, 4); NaN where the pose is lost."""
     rows = read_rows(path, "x y z t")
     if len(rows) != 4:  # noqa: PLR2004 - rows of a transform
         message = f"'{path}' has {len(rows)} rows: a pose is a matrix of 4 rows and 4 columns"
         raise SettingError(message)
-    return [row.numbers() for row in rows]
+    matrix = np.array([[row.number_or_nan(column) for column in range(4)] for row in rows])
+    if np.isnan(matrix).any() or not matrix[:3, :3].any():
+        matrix[:] = np.nan
+    return matrix

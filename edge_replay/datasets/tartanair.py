@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_replay.datasets.files import read_depth_npy
+from edge_replay.datasets.listing import in_order
 from edge_replay.datasets.sequence import FolderSequence, RightCamera, made_up_stamps
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
@@ -36,7 +37,7 @@ def read_tartanair(folder: Path) -> FolderSequence:
     Raises:
         SettingError: no images, or another number of poses than of images.
     """
-    images = sorted((folder / "image_left").glob("*_left.png"))
+    images = in_order((folder / "image_left").glob("*_left.png"))
     stamps = made_up_stamps(range(len(images)))
     camera = Calibration(*_SIZE, np.array(_MATRIX), np.zeros(0), "plumb_bob")
     depths = _partners(images, folder / "depth_left", "_left_depth.npy")
@@ -49,8 +50,9 @@ def read_tartanair(folder: Path) -> FolderSequence:
         right_camera = RightCamera(camera, from_left)
     return FolderSequence(
         stamps=stamps,
+        timed=False,
         images=images,
-        camera=camera,
+        known_camera=camera,
         ground_truth=_ground_truth(folder / "pose_left.txt", stamps),
         depths=[partial(read_depth_npy, path) if path else None for path in depths],
         rights=rights,
@@ -73,4 +75,4 @@ def _ground_truth(path: Path, stamps: NDArray[np.int64]) -> Trajectory | None:
             "unpack the data set anew"
         )
         raise SettingError(message)
-    return Trajectory(stamps, read_poses(rows, _OPTICAL_AXES))
+    return Trajectory.of_known(stamps, read_poses(rows, _OPTICAL_AXES))

@@ -2,7 +2,8 @@
 
 `rgb.txt`, `depth.txt` (lines "timestamp filename"), `groundtruth.txt`; own recordings also have
 `intrinsics.txt`, whose one line says "fx fy cx cy width height depth_scale" and, if the camera
-distorts, OpenCV's coefficients after it. `depth_scale` are the units of a depth image per metre.
+distorts, OpenCV's coefficients after it. `depth_scale` are the units of a depth image per metre; a
+folder without depth may leave it out, or write 0.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 from edge_replay.datasets.files import read_depth_png
 from edge_replay.datasets.sequence import FolderSequence
 from edge_runtime.calibration import Calibration
-from edge_runtime.errors import SettingError
 from edge_runtime.rows import read_rows, read_stamps
 from edge_runtime.trajectory import associate, read_trajectory
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_CAMERA_FILE = "intrinsics.txt"
+CAMERA_FILE = "intrinsics.txt"
 _CAMERA_FORM = "fx fy cx cy width height depth_scale"
 _SLOP_S = 0.02  # between a colour image and its depth, as the data set's own tool allows
 _MODELS = {0: "plumb_bob", 4: "plumb_bob", 5: "plumb_bob", 8: "rational_polynomial"}
@@ -45,12 +45,13 @@ def read_tum(folder: Path) -> FolderSequence:
     """Read the lists; the camera is that of `intrinsics.txt`, else known by the folder's name.
 
     Raises:
-        SettingError: a list cannot be read, or the camera is unknown.
+        SettingError: a list or `intrinsics.txt` cannot be read.
     """
-    camera, depth_scale = _camera(folder)
     images = read_list(folder)
+    has_depth = (folder / "depth.txt").is_file()
+    camera, depth_scale = _camera(folder, has_depth=has_depth)
     depths: list[Callable[[], NDArray[np.float32]] | None] = []
-    if (folder / "depth.txt").is_file():
+    if has_depth and depth_scale is not None:
         found = read_list(folder, "depth.txt")
         depths = [None] * len(images.paths)
         for image, depth in zip(*associate(images.stamps, found.stamps, _SLOP_S), strict=True):
@@ -59,9 +60,16 @@ def read_tum(folder: Path) -> FolderSequence:
     return FolderSequence(
         stamps=images.stamps,
         images=images.paths,
-        camera=camera,
+        known_camera=camera,
+        camera_remedy=(
+            f"the camera of '{folder}' is unknown: write {CAMERA_FILE} with the line "
+            f"'{_CAMERA_FORM}' (and distortion), or name the folder as TUM does (freiburg1_...)"
+        ),
         ground_truth=read_trajectory(truth) if truth.is_file() else None,
         depths=depths,
+        notes=(f"depth is left out: {CAMERA_FILE} is needed, which says its scale",)
+        if has_depth and depth_scale is None
+        else (),
     )
 
 
@@ -82,34 +90,41 @@ def read_list(folder: Path, name: str = "rgb.txt") -> Listed:
     return Listed(read_stamps(rows), [folder / row.words[1] for row in rows])
 
 
-def _camera(folder: Path) -> tuple[Calibration, float]:
-    path = folder / _CAMERA_FILE
+def _camera(folder: Path, *, has_depth: bool) -> tuple[Calibration | None, float | None]:
+    path = folder / CAMERA_FILE
     if path.is_file():
-        return _described(path)
+        return read_intrinsics(path, has_depth=has_depth)
     match = _FREIBURG.search(folder.resolve().name)
     if match is None:
-        message = (
-            f"the camera of '{folder}' is unknown: write {_CAMERA_FILE} with the line "
-            f"'{_CAMERA_FORM}' (and distortion), or name the folder as TUM does (freiburg1_...)"
-        )
-        raise SettingError(message)
+        return None, None
     numbers = _PUBLISHED[match[1]]
     return _calibration(*_PUBLISHED_SIZE, *numbers), _PUBLISHED_SCALE
 
 
-def _described(path: Path) -> tuple[Calibration, float]:
-    row = read_rows(path, _CAMERA_FORM, more=True)[0]
-    fx, fy, cx, cy, width, height, depth_scale, *distortion = row.numbers()
-    if min(fx, fy, width, height, depth_scale) <= 0 or width % 1 or height % 1:
-        row.refuse(
-            f"{' '.join(row.words)!r}: focal lengths, a size in whole pixels and the depth scale "
-            "are above 0"
-        )
+def read_intrinsics(path: Path, *, has_depth: bool) -> tuple[Calibration, float | None]:
+    """Read `intrinsics.txt`: the camera, and the units of a depth image per metre.
+
+    Args:
+        path: the file.
+        has_depth: whether the scale is needed; it is None where it is not.
+
+    Raises:
+        SettingError: the file cannot be read, or says what no camera has.
+    """
+    form = _CAMERA_FORM if has_depth else _CAMERA_FORM.removesuffix(" depth_scale")
+    row = read_rows(path, form, more=True)[0]
+    fx, fy, cx, cy, width, height, *more = row.numbers()
+    depth_scale, distortion = (more[0], more[1:]) if more else (None, [])
+    if min(fx, fy, width, height) <= 0 or width % 1 or height % 1:
+        row.refuse(f"{' '.join(row.words)!r}: focal lengths and a size in whole pixels are above 0")
+    if has_depth and depth_scale is not None and depth_scale <= 0:
+        row.refuse(f"depth_scale {row.words[6]}: the units of a depth image per metre are above 0")
     if len(distortion) not in _MODELS:
         row.refuse(
             f"{len(distortion)} distortion coefficients: {', '.join(map(str, _MODELS))} are allowed"
         )
-    return _calibration(int(width), int(height), fx, fy, cx, cy, *distortion), depth_scale
+    camera = _calibration(int(width), int(height), fx, fy, cx, cy, *distortion)
+    return camera, depth_scale if has_depth else None
 
 
 def _calibration(width: int, height: int, *numbers: float) -> Calibration:
