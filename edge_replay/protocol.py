@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Better = Literal["higher", "lower"]
 InputKind = Literal["colour", "depth", "camera_info"]
 
 
@@ -56,6 +57,9 @@ class Score(BaseModel):
         labelled: frames that have a label; `answered`: those of them that the node answered.
             Frames without an answer are reported beside the accuracy, not inside it.
         curves: drawn in one chart each for every pair of axis labels.
+        better: metric -> which of two values is the better one; those without an entry are shown
+            side by side without a verdict.
+        notes: what a reader should know before trusting the metrics.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -65,6 +69,8 @@ class Score(BaseModel):
     labelled: int
     answered: int
     curves: tuple[Curve, ...] = ()
+    better: dict[str, Better] = {}
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,3 +142,15 @@ class ReplayableSkill(Protocol):
         Raises:
             SettingError: there is a label file, but it cannot be read.
         """
+
+
+@runtime_checkable
+class DescribesMetrics(Protocol):
+    """What a skill may have beside its protocols: its metrics in words.
+
+    Attributes:
+        metric_descriptions: metric -> one line that says what is counted and in which unit;
+            reports of `replay` and `compress` show those of the metrics that they hold.
+    """
+
+    metric_descriptions: ClassVar[dict[str, str]]

@@ -15,6 +15,25 @@ AUC_RANGE = 20.0
 
 HEADLINE = "pck@0.5"
 
+DESCRIPTIONS = {
+    HEADLINE: "share of the keypoints in the picture that were found within half the length, in "
+    "that picture, of the arm's reference link; 1 is all of them",
+    **{
+        f"pck@{threshold:g}px": "share of the keypoints in the picture that were found within "
+        f"{threshold:g} pixels"
+        for threshold in PIXEL_THRESHOLDS
+    },
+    "auc@20px": "mean of that share over all thresholds from 0 to 20 pixels",
+    "mean_error_px": "mean distance from label to keypoint, pixels, of the keypoints found",
+    "median_error_px": "median distance from label to keypoint, pixels, of the keypoints found",
+    "found": "share of the keypoints in the picture that were reported, wherever",
+    "false_found": "share of the keypoints not in the picture that were reported all the same; a "
+    "higher min_score leaves more of them out",
+}
+"""Of every metric of `pose_accuracy`, one line for those who read reports."""
+
+LOWER_IS_BETTER = frozenset({"mean_error_px", "median_error_px", "false_found"})
+
 
 def keypoint_errors(
     predicted: NDArray[np.floating], labels: NDArray[np.floating]
@@ -43,14 +62,8 @@ def pose_accuracy(
     A keypoint counts when its label lies in the picture; one that was not found is wrong at every
     threshold. Metrics that nothing was measured for are left out.
 
-    - `pck@0.5`: share of keypoints within half the projected length of the arm's reference link
-      in that picture, as PCKh does with the head (Andriluka et al. 2014). Pictures without a
-      reference length do not count here.
-    - `pck@2.5px`, `pck@5px`, `pck@10px`: share within so many pixels.
-    - `auc@20px`: area under the share-within-a-threshold curve from 0 to 20 px, over 20 px.
-    - `mean_error_px`, `median_error_px`: of the keypoints that were found.
-    - `found`: share of the keypoints in the picture that were found.
-    - `false_found`: share of the keypoints not in the picture that were reported all the same.
+    The metrics are those of `DESCRIPTIONS`. `pck@0.5` is as PCKh does with the head (Andriluka et
+    al. 2014); pictures without a reference length do not count in it.
 
     Args:
         predicted: (n, k, 2) pixels, NaN where not found.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +13,13 @@ from edge_compression.protocol import Interface, RecipePath
 from edge_replay.protocol import Curve, FolderLabels, Input, Score
 from edge_runtime.bundle import TensorSpec, load_bundle
 from edge_runtime.share import shipped_bundle
-from pose_fcn.accuracy import HEADLINE, accuracy_curve, pose_accuracy
+from pose_fcn.accuracy import (
+    DESCRIPTIONS,
+    HEADLINE,
+    LOWER_IS_BETTER,
+    accuracy_curve,
+    pose_accuracy,
+)
 from pose_fcn.estimator import STRIDE, PoseEstimator, PoseSettings
 
 if TYPE_CHECKING:
@@ -136,6 +142,7 @@ class PoseSkill:
 
     name = "pose"
     headline = HEADLINE
+    metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = PoseData
 
     executable = "pose_node"
@@ -299,21 +306,30 @@ class PoseSkill:
     def score(
         self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
     ) -> Score:
-        """Compare keypoint clouds with a recording's `labels.json`, by the names of keypoints."""
+        """Compare keypoint clouds with a recording's `labels.json`, by the names of keypoints.
+
+        What only one of labels and bundle knows is not judged, and noted.
+        """
         from pose_fcn.labels import read_labels
         from pose_fcn.messages import cloud_pixels
 
         known = read_labels(labels)
         served = load_bundle(bundle or shipped_bundle(self.name), self.name)
-        columns = known.columns(served.manifest.names)
+        names = served.manifest.names
+        columns = known.columns(names)
+        shared = [place for place, column in enumerate(columns) if column is not None]
+        note = known.differences(names)
+        notes = () if note is None else (note,)
         frames = {frame.stamp: frame for frame in known.frames}
         scored = [(frames[stamp], answers) for stamp, answers in results if stamp in frames]
         if not scored:
-            return Score(metrics={}, headline=HEADLINE, labelled=len(frames), answered=0)
+            return Score(
+                metrics={}, headline=HEADLINE, labelled=len(frames), answered=0, notes=notes
+            )
         predicted = np.stack(
             [cloud_pixels(answers[KEYPOINTS_TOPIC], columns) for _, answers in scored]
-        )
-        truth = np.stack([frame.array() for frame, _ in scored])
+        )[:, shared]
+        truth = np.stack([frame.array() for frame, _ in scored])[:, shared]
         lengths = np.array([frame.reference_length or np.nan for frame, _ in scored], float)
         thresholds, shares = accuracy_curve(predicted, truth)
         curve = Curve(
@@ -323,12 +339,15 @@ class PoseSkill:
             x=tuple(thresholds.tolist()),
             y=tuple(shares.tolist()),
         )
+        metrics = pose_accuracy(predicted, truth, lengths)
         return Score(
-            metrics=pose_accuracy(predicted, truth, lengths),
+            metrics=metrics,
             headline=HEADLINE,
             labelled=len(frames),
             answered=len({frame.stamp for frame, _ in scored}),
             curves=(curve,),
+            better={name: "lower" if name in LOWER_IS_BETTER else "higher" for name in metrics},
+            notes=notes,
         )
 
     def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
@@ -339,7 +358,7 @@ class PoseSkill:
         return draw_keypoints(bgr, cloud_pixels(answers[KEYPOINTS_TOPIC]))
 
     def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
-        """Read `keypoints.json` beside the images; see `pose_fcn.labels`."""
+        """Read the keypoints that stand beside the images; see `pose_fcn.labels`."""
         from pose_fcn.labels import folder_labels
 
         return folder_labels(folder, stamps)
