@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_replay.protocol import ReplayableSkill
+    from edge_replay.results import RunReport
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         type=_rate,
         default="bag",
         help="Hz, or 'bag' for the recorded pace (default), or 'max' to search the highest rate "
-        "with less than 5 %% unanswered",
+        "with less than 5 %% of the frames lost",
     )
     parser.add_argument(
         "--seconds", type=_positive, help="play over and over for so long; default: once through"
@@ -103,18 +104,18 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from edge_replay.run import Settings, run
-    from edge_replay.summary import run_table
 
     skill = _skill(args.skill)
     # Resolved, because the bag and the report are named after it, and ".." is no name.
     folder = args.folder and args.folder.resolve()
     with tempfile.TemporaryDirectory() as scratch:
         bag = args.bag
+        notes: tuple[str, ...] = ()
         if folder is not None:
             from edge_replay.convert import convert
 
             bag = Path(scratch) / folder.name
-            _remark(convert(folder, bag, skill=skill).notes)
+            notes = convert(folder, bag, skill=skill).notes
         report = run(
             skill,
             Settings(
@@ -127,10 +128,11 @@ def _run(args: argparse.Namespace) -> None:
                 labels=args.labels,
                 topics=dict(args.topic),
                 parameters=dict(args.param),
+                notes=notes,
             ),
         )
-    _say(run_table([report]))
-    _remark(report.notes)
+    _tell(report)
+    _remark(report.remarks)
     _say(f"report: {args.output / 'report.html'}")
 
 
@@ -155,15 +157,17 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     from edge_replay.results import load_report
-    from edge_replay.summary import run_table
+    from edge_replay.summary import MARK, run_names, run_table, why_unmarked
 
     _check_page(args.output)
     reports = [load_report(path) for path in args.reports]
-    _say(run_table(reports))
+    names = run_names(reports, args.reports)
+    _say(run_table(reports, names))
+    _say(why_unmarked(reports) or f"{MARK} the better value")
     if args.output is not None:
         from edge_replay.comparison import write_comparison
 
-        write_comparison(args.output, reports)
+        write_comparison(args.output, reports, names)
 
 
 def _check_page(file: Path | None) -> None:
@@ -179,9 +183,16 @@ def _check_page(file: Path | None) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     from edge_replay.results import load_report
-    from edge_replay.summary import run_table
 
-    _say(run_table([load_report(args.report)]))
+    _tell(load_report(args.report))
+
+
+def _tell(report: RunReport) -> None:
+    from edge_replay.summary import run_table
+    from edge_replay.verdict import verdict
+
+    _say(verdict(report))
+    _say(run_table([report]))
 
 
 def _say(text: str) -> None:

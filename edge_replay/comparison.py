@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_replay.summary import figures, recording_name
+from edge_replay.explanations import STAGES, metric_descriptions
+from edge_replay.summary import MARK, figures, why_unmarked
+from edge_replay.verdict import verdict
 from edge_report.charts import bars_chart
 from edge_report.page import Page
 
@@ -15,19 +17,17 @@ if TYPE_CHECKING:
     from edge_replay.results import RunReport
 
 
-def write_comparison(path: Path, reports: Sequence[RunReport]) -> None:
-    """Write one page with the runs as columns, and their latencies as bars."""
+def write_comparison(path: Path, reports: Sequence[RunReport], names: Sequence[str]) -> None:
+    """Write one page with the runs as columns under their names, and their latencies as bars."""
     skills = " and ".join(dict.fromkeys(report.skill for report in reports))
     page = Page(f"{skills}: {len(reports)} replays compared")
-    names = [
-        f"{number}: {recording_name(report)}" for number, report in enumerate(reports, start=1)
-    ]
+    page.facts({name: verdict(report) for name, report in zip(names, reports, strict=True)})
     page.table(
-        "Latencies in ms at the median and the 99th percentile",
+        f"{why_unmarked(reports) or f'{MARK} the better value'}; latencies in ms at the median and "
+        "the 99th percentile",
         [
             {"": name, **dict(zip(names, values, strict=True))}
             for name, values in figures(reports).items()
-            if name != "recording"
         ],
     )
     bars = {
@@ -37,7 +37,19 @@ def write_comparison(path: Path, reports: Sequence[RunReport]) -> None:
     }
     if bars:
         page.figure("End to end", bars_chart(bars, "ms"))
+    page.section("What the figures are")
+    page.facts(_explained(reports))
     for name, report in zip(names, reports, strict=True):
         page.section(name)
         page.facts({"created": report.created, **report.settings, **report.node, **report.host})
     page.write(path)
+
+
+def _explained(reports: Sequence[RunReport]) -> dict[str, str]:
+    lines: dict[str, str] = {}
+    for report in reports:
+        if report.score is not None:
+            known = metric_descriptions(report.skill)
+            lines |= {name: known[name] for name in report.score.metrics if name in known}
+    stages = dict.fromkeys(stage for report in reports for stage in report.latency_ms)
+    return lines | {stage: STAGES[stage] for stage in stages if stage in STAGES}

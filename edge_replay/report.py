@@ -8,6 +8,8 @@ import cv2
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from edge_replay.explanations import STAGES, metric_descriptions
+from edge_replay.verdict import verdict
 from edge_report.charts import curve_chart, latency_chart
 from edge_report.page import Page
 from edge_runtime.images import to_bgr
@@ -62,11 +64,12 @@ def write_page(path: Path, report: RunReport, pictures: list[tuple[str, NDArray[
         f"{report.skill}: replay of {report.recording.path.rstrip('/').rpartition('/')[2]}",
         f"{report.created}, {report.host['name']}, rate {report.playback.requested}",
     )
+    page.text(verdict(report))
     page.tiles(_headlines(report))
-    for note in report.notes:
+    for note in report.remarks:
         page.text(f"Note: {note}.")
     if report.score is not None:
-        _add_score(page, report.score)
+        _add_score(page, report.score, metric_descriptions(report.skill))
     if pictures:
         page.section("Frames")
         for caption, picture in pictures:
@@ -97,15 +100,19 @@ def _headlines(report: RunReport) -> dict[str, object]:
         tiles["end to end p99 [ms]"] = report.latency_ms["end to end"]["p99"]
     if played.published_hz is not None:
         tiles["published [frames/s]"] = played.published_hz
-    tiles["unanswered"] = f"{played.published - played.answered} of {played.published}"
+    lost = played.published - played.answered
+    tiles["frames lost"] = f"{lost} of {played.published} ({100 * played.lost_share:.1f} %)"
     tiles["node CPU [% of a core]"] = round(report.usage.cpu_percent)
     return tiles
 
 
-def _add_score(page: Page, score: Score) -> None:
+def _add_score(page: Page, score: Score, descriptions: Mapping[str, str]) -> None:
     page.section("Accuracy")
     page.text(f"{score.answered} of {score.labelled} labelled frames were answered.")
-    rows = [{"metric": name, "value": value} for name, value in score.metrics.items()]
+    rows = [
+        {"metric": name, "value": value, "what it is": descriptions.get(name)}
+        for name, value in score.metrics.items()
+    ]
     if rows:
         page.table("Over the frames that were answered", rows)
     charts: dict[tuple[str, str], dict[str, tuple[tuple[float, ...], tuple[float, ...]]]] = {}
@@ -131,7 +138,10 @@ def _add_latency(page: Page, report: RunReport) -> None:
     if not report.latency_ms:
         page.text("No frame was answered.")
         return
-    rows = [{"stage": stage, **values} for stage, values in report.latency_ms.items()]
+    rows = [
+        {"stage": stage, **values, "what it is": STAGES.get(stage)}
+        for stage, values in report.latency_ms.items()
+    ]
     page.table("Milliseconds per answered frame", rows)
     page.figure("Bars reach to the median", latency_chart(report.latency_ms))
 
@@ -143,7 +153,8 @@ def _add_playback(page: Page, report: RunReport) -> None:
     page.facts(
         {
             "published": f"{played.published} frames{_at(played.published_hz)}",
-            "answered": f"{played.answered} frames{_at(played.answered_hz)}",
+            "answered": f"{played.answered} frames{_at(played.answered_hz)}, "
+            f"{100 * played.lost_share:.1f} % lost",
             "lost on the way to the node": unknown if played.lost is None else played.lost,
             "dropped in the node": unknown if played.dropped is None else played.dropped,
             "rejected by the node": unknown if played.rejected is None else played.rejected,
@@ -159,10 +170,10 @@ def _add_playback(page: Page, report: RunReport) -> None:
     )
     if report.search:
         page.table(
-            "Search for the highest rate with less than 5 % unanswered: short trials, then passes "
-            "of full length until one held",
+            "Search for the highest rate with less than 5 % of the frames lost: short trials, then "
+            "passes of full length until one held",
             [
-                {"rate [Hz]": trial.rate_hz, "unanswered [%]": 100 * trial.dropped}
+                {"rate [Hz]": trial.rate_hz, "lost [%]": 100 * trial.dropped}
                 for trial in report.search
             ],
         )

@@ -77,6 +77,11 @@ class Playback(_Result):
     failed: int | None
     late: int
 
+    @property
+    def lost_share(self) -> float:
+        """Frames without an answer, whatever became of them: 0..1 of those published."""
+        return 1 - self.answered / self.published if self.published else 0.0
+
 
 class Usage(_Result):
     """What the node process took while it was measured.
@@ -121,6 +126,11 @@ class RunReport(_Result):
     notes: tuple[str, ...]
     host: dict[str, str]
     tools: dict[str, str]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes on the run and on its score."""
+        return (*self.notes, *(self.score.notes if self.score else ()))
 
 
 def load_report(path: Path) -> RunReport:

@@ -24,7 +24,7 @@ from edge_runtime.files import write_whole
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge_replay.playback import Pass
     from edge_replay.protocol import ReplayableSkill
@@ -57,6 +57,7 @@ class Settings:
         topics: input topic -> topic of the bag, where the type alone does not tell.
         parameters: of the node, name -> value as written for `-p name:=value`.
         labels: None takes labels.json of the bag directory, if there is one.
+        notes: what making the bag of a folder left to be said.
     """
 
     bag: Path
@@ -68,6 +69,7 @@ class Settings:
     labels: Path | None = None
     topics: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def served(self) -> Path | None:
@@ -167,7 +169,7 @@ def _unscored(
         usage=measured.usage,
         search=tuple(measured.search),
         score=None,
-        notes=(*recording.notes, *_remarks(measured)),
+        notes=(*settings.notes, *recording.notes, *_remarks(measured)),
         host=describe_host(),
         tools=tool_versions(*_TOOLS),
     )

@@ -1,19 +1,44 @@
-"""The figures of runs, side by side, as text for the terminal."""
+"""The figures of runs, side by side, as text."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from edge_replay.results import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from edge_replay.protocol import Better
     from edge_replay.results import RunReport
 
+MARK = "*"
+"""Stands behind the better one of several values."""
 
-def run_table(reports: Sequence[RunReport]) -> str:
-    """Return figures as rows and runs as columns, aligned."""
-    rows = figures(reports)
-    cells = [[name, *(_written(value) for value in values)] for name, values in rows.items()]
+_MS_DIGITS = 2
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """One cell: parts that are shown with a slash between them, and how to compare each."""
+
+    parts: tuple[object, ...]
+    better: Better | None = None
+    digits: int = _DIGITS
+
+    def texts(self) -> list[str]:
+        return [_written(part, self.digits) for part in self.parts]
+
+
+def run_table(reports: Sequence[RunReport], names: Sequence[str] | None = None) -> str:
+    """Return figures as rows and runs as columns, aligned, under the runs' names if there are."""
+    cells = [[name, *values] for name, values in figures(reports).items()]
+    if names is not None:
+        cells.insert(0, ["run", *names])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
@@ -21,33 +46,78 @@ def run_table(reports: Sequence[RunReport]) -> str:
     )
 
 
-def figures(reports: Sequence[RunReport]) -> dict[str, list[object]]:
-    """Return figure -> its value per run, None where a run does not have it."""
+def figures(reports: Sequence[RunReport]) -> dict[str, list[str]]:
+    """Return figure -> its text per run, the better one with a `MARK`; "-" where there is none."""
     columns = [_column(report) for report in reports]
-    names = dict.fromkeys(name for column in columns for name in column)
-    return {name: [column.get(name) for column in columns] for name in names}
+    marked = why_unmarked(reports) is None
+    table = {}
+    for name in dict.fromkeys(name for column in columns for name in column):
+        row = [column.get(name) for column in columns]
+        table[name] = _texts(row, marked=marked)
+    return table
 
 
-def _column(report: RunReport) -> dict[str, object]:
+def why_unmarked(reports: Sequence[RunReport]) -> str | None:
+    """Say why none of the runs is better than another; None where they can be compared."""
+    same = {
+        "skill": {report.skill for report in reports},
+        "recording": {report.recording.sha256 for report in reports},
+        "rate": {report.playback.requested for report in reports},
+    }
+    differences = [name for name, values in same.items() if len(values) > 1]
+    if differences:
+        return f"no value is marked as better: the runs differ in {' and '.join(differences)}"
+    return None
+
+
+def run_names(reports: Sequence[RunReport], paths: Sequence[Path]) -> list[str]:
+    """Name runs by their folder and bundle; with more of the path where folders have one name.
+
+    Args:
+        reports: of the runs.
+        paths: where each was read: the file or its folder.
+    """
+    whole = [path.resolve() for path in paths]
+    folders = [path.parent if path.name == REPORT else path for path in whole]
+    names = _told_apart(
+        [folder.name for folder in folders],
+        [f"{folder.parent.name}/{folder.name}" for folder in folders],
+    )
+    for place, report in enumerate(reports):
+        if bundle := report.node.get("bundle"):
+            names[place] += f" ({bundle})"
+    return _told_apart(names, [f"{number}: {name}" for number, name in enumerate(names, start=1)])
+
+
+def _told_apart(names: list[str], longer: list[str]) -> list[str]:
+    """Take the longer name where several have the same one."""
+    counts = Counter(names)
+    return [more if counts[name] > 1 else name for name, more in zip(names, longer, strict=True)]
+
+
+def _column(report: RunReport) -> dict[str, _Figure]:
     played = report.playback
-    column: dict[str, object] = {
-        "recording": recording_name(report),
-        "rate": played.requested,
-        "published [Hz]": played.published_hz,
-        "answered": f"{played.answered} of {played.published}",
-        "lost / dropped / rejected / failed": " / ".join(
-            "?" if count is None else str(count)
-            for count in (played.lost, played.dropped, played.rejected, played.failed)
+    searched = played.requested == "max"
+    column = {
+        "recording": _Figure((recording_name(report),)),
+        "rate": _Figure((played.requested,)),
+        "published [Hz]": _Figure((played.published_hz,), "higher" if searched else None),
+        "answered": _Figure((f"{played.answered} of {played.published}",)),
+        "lost [% of the frames]": _Figure((100 * played.lost_share,), "lower", 1),
+        "lost on the way / dropped / rejected / failed": _Figure(
+            (played.lost, played.dropped, played.rejected, played.failed), "lower"
         ),
     }
     if report.score is not None:
-        column.update(report.score.metrics)
+        for name, value in report.score.metrics.items():
+            column[name] = _Figure((value,), report.score.better.get(name))
     for stage, values in report.latency_ms.items():
-        column[f"{stage} p50 / p99 [ms]"] = f"{values['p50']:.2f} / {values['p99']:.2f}"
-    column["node CPU [% of a core]"] = report.usage.cpu_percent
-    column["node memory [MiB]"] = report.usage.rss_max_mib
-    column["provider"] = report.node.get("provider")
-    column["precision"] = report.node.get("precision")
+        times = (values["p50"], values["p99"])
+        column[f"{stage} p50 / p99 [ms]"] = _Figure(times, "lower", _MS_DIGITS)
+    column["node CPU [% of a core]"] = _Figure((report.usage.cpu_percent,), "lower")
+    column["node memory [MiB]"] = _Figure((report.usage.rss_max_mib,), "lower")
+    column["provider"] = _Figure((report.node.get("provider"),))
+    column["precision"] = _Figure((report.node.get("precision"),))
     return column
 
 
@@ -56,7 +126,32 @@ def recording_name(report: RunReport) -> str:
     return report.recording.path.rstrip("/").rpartition("/")[2]
 
 
-def _written(value: object) -> str:
+def _texts(row: Sequence[_Figure | None], *, marked: bool) -> list[str]:
+    """Write the cells of one figure."""
+    texts = [figure.texts() if figure else ["-"] for figure in row]
+    known = [figure for figure in row if figure is not None]
+    for place in range(len(known[0].parts)):
+        best = _best(known, place) if marked else None
+        for figure, text in zip(row, texts, strict=True):
+            if figure is not None and text[place] == best:
+                text[place] += MARK
+    return [" / ".join(text) for text in texts]
+
+
+def _best(row: Sequence[_Figure], place: int) -> str | None:
+    """Return the text of the best value at a place of each cell; None where all read the same."""
+    better = row[0].better
+    numbers = {
+        text[place]: part
+        for text, part in ((figure.texts(), figure.parts[place]) for figure in row)
+        if isinstance(part, (int, float))
+    }
+    if better is None or len(numbers) < 2:  # noqa: PLR2004 - to compare
+        return None
+    return (max if better == "higher" else min)(numbers, key=lambda text: float(numbers[text]))
+
+
+def _written(value: object, digits: int) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)

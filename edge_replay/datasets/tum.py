@@ -115,10 +115,14 @@ def read_intrinsics(path: Path, *, has_depth: bool) -> tuple[Calibration, float 
     row = read_rows(path, form, more=True)[0]
     fx, fy, cx, cy, width, height, *more = row.numbers()
     depth_scale, distortion = (more[0], more[1:]) if more else (None, [])
-    if min(fx, fy, width, height) <= 0 or width % 1 or height % 1:
-        row.refuse(f"{' '.join(row.words)!r}: focal lengths and a size in whole pixels are above 0")
-    if has_depth and depth_scale is not None and depth_scale <= 0:
-        row.refuse(f"depth_scale {row.words[6]}: the units of a depth image per metre are above 0")
+    sizes = [fx, fy, width, height]
+    if has_depth and depth_scale is not None:
+        sizes.append(depth_scale)
+    if min(sizes) <= 0 or width % 1 or height % 1:
+        row.refuse(
+            f"{' '.join(row.words)!r}: focal lengths, a size in whole pixels and the depth scale "
+            "are above 0"
+        )
     if len(distortion) not in _MODELS:
         row.refuse(
             f"{len(distortion)} distortion coefficients: {', '.join(map(str, _MODELS))} are allowed"

@@ -59,9 +59,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
         f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "spot" / "spot_node.py"}" "$@"\n'
     )
     program.chmod(0o755)
+    path = [prefix / "site", HERE / "spot", *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (prefix / "site", HERE / "spot"))),
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
         "AMENT_PREFIX_PATH": str(prefix),
     }
     return Suite(environment, _bundle(prefix / "bundle"))

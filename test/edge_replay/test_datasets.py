@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -145,16 +146,32 @@ def write_tartanair(folder: Path) -> None:
     np.savetxt(folder / "pose_left.txt", ned.poses)
 
 
+def write_ndds(folder: Path) -> None:
+    """With every picture that the synthesizer writes beside the camera's."""
+    for k in range(COUNT):
+        write_image(folder / f"{k:06d}.png", bgr(k))
+        for ending in ("cs", "is", "depth", "depth.cm.8", "8", "16"):
+            write_image(folder / f"{k:06d}.{ending}.png", bgr(k)[..., 0])
+        if k != 2:
+            write_image(folder / f"{k:06d}.depth.mm.16.png", depth_units())
+    size = {"width": 64, "height": 48}
+    intrinsics = {"fx": 50, "fy": 51, "cx": 31.5, "cy": 23.5, "s": 0, "resolution": size}
+    camera = {"name": "", "intrinsic_settings": intrinsics, "captured_image_size": size}
+    (folder / "_camera_settings.json").write_text(json.dumps({"camera_settings": [camera]}))
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "tum": write_tum,
     "euroc": write_euroc,
     "7scenes": write_seven_scenes,
     "tartanair": write_tartanair,
+    "ndds": write_ndds,
 }
+WITHOUT_POSES = {"ndds"}
 GREY = {"euroc"}
 WITHOUT_DEPTH = {"euroc"}
 BASELINES = {"euroc": 0.11, "tartanair": 0.25}
-FIRST_STAMPS = {"7scenes": 1_333_333_333, "tartanair": 10**9}
+FIRST_STAMPS = {"7scenes": 1_333_333_333, "tartanair": 10**9, "ndds": 10**9}
 
 
 def made(layout: str, folder: Path) -> Path:
@@ -203,6 +220,9 @@ def test_depth_is_in_metres_and_nan_where_unseen(layout: str, tmp_path: Path) ->
 
 def test_ground_truth_is_the_optical_frames_camera_to_world(layout: str, tmp_path: Path) -> None:
     sequence = open_sequence(made(layout, tmp_path / "made"), layout)
+    if layout in WITHOUT_POSES:
+        assert sequence.ground_truth is None
+        return
     assert sequence.ground_truth is not None
     np.testing.assert_array_equal(sequence.ground_truth.stamps, sequence.stamps)
     np.testing.assert_allclose(sequence.ground_truth.matrices(), optical_matrices(), atol=1e-9)
@@ -220,6 +240,9 @@ def test_cameras_are_those_of_the_folder(tmp_path: Path) -> None:
     expected = np.eye(4)
     expected[0, 3] = -0.11  # the left camera stands left of the right one
     np.testing.assert_allclose(euroc.right_camera.from_left, expected, atol=1e-12)
+    ndds = open_sequence(made("ndds", tmp_path / "ndds"))
+    assert ndds.camera.matrix.tolist() == camera.matrix.tolist()
+    assert ndds.notes == (f"{6 * COUNT} pictures of masks or depth are left out",)
     tartanair = open_sequence(made("tartanair", tmp_path / "tartanair"))
     assert tartanair.right_camera is not None
     assert tartanair.right_camera.from_left[0, 3] == -0.25
@@ -265,6 +288,75 @@ def test_what_a_folder_lacks_is_none(tmp_path: Path) -> None:
     assert len(truth) == COUNT - 1
 
 
+@pytest.mark.parametrize(
+    ("layout", "file", "lost"),
+    [
+        ("tum", "groundtruth.txt", "{stamp} nan nan nan nan nan nan nan"),
+        ("euroc", "mav0/state_groundtruth_estimate0/data.csv", "{stamp},0,0,0,0,0,0,0" + ",0" * 9),
+        ("tartanair", "pose_left.txt", "inf inf inf 0 0 0 1"),
+        ("7scenes", "frame-000011.pose.txt", "-1.#INF -1.#INF -1.#INF -1.#INF"),
+        ("7scenes", "frame-000011.pose.txt", "0 0 0 0"),
+    ],
+)
+def test_a_lost_pose_costs_its_frame_alone(
+    tmp_path: Path, layout: str, file: str, lost: str
+) -> None:
+    folder = made(layout, tmp_path / "made")
+    lines = (folder / file).read_text().splitlines()
+    if layout == "7scenes":
+        lines = [lost] * 4
+    else:
+        row = len(lines) - COUNT + 1  # the second pose, behind whatever comments there are
+        lines[row] = lost.format(stamp=lines[row].replace(",", " ").split()[0])
+    (folder / file).write_text("\n".join(lines))
+    sequence = open_sequence(folder)
+    truth = sequence.ground_truth
+    assert truth is not None
+    assert truth.lost.tolist() == [sequence.stamps[1]]
+    frames, _ = truth.nearest(sequence.stamps)
+    assert frames.tolist() == [0, 2, 3]
+    np.testing.assert_allclose(truth.matrices(), optical_matrices()[[0, 2, 3]], atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_a_byte_order_mark_is_no_value(layout: str, tmp_path: Path) -> None:
+    folder = made(layout, tmp_path / "made")
+    stamps = open_sequence(folder).stamps
+    for path in folder.rglob("*"):
+        if path.suffix in {".txt", ".csv", ".yaml", ".json"}:
+            lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+            path.write_text("\n".join(lines), "utf-8-sig")
+    sequence = open_sequence(folder)
+    np.testing.assert_array_equal(sequence.stamps, stamps)
+    if layout not in WITHOUT_POSES:
+        assert sequence.ground_truth is not None
+        np.testing.assert_allclose(sequence.ground_truth.matrices(), optical_matrices(), atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", ["", " 0", " 0 .1 -.02 0 0"])
+def test_a_folder_without_depth_needs_no_depth_scale(tmp_path: Path, scale: str) -> None:
+    folder = made("tum", tmp_path / "made")
+    line = f"50 51 31.5 23.5 64 48{scale}"
+    (folder / "intrinsics.txt").write_text(line)
+    with pytest.raises(SettingError, match=r"depth.scale"):
+        open_sequence(folder)
+    (folder / "depth.txt").unlink()
+    camera = open_sequence(folder).camera
+    assert camera.matrix[0].tolist() == [50, 0, 31.5]
+    assert camera.distortion.size == (4 if "." in scale else 0)
+
+
+def test_frames_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (0, 2, 10):
+        write_image(tmp_path / "scenes" / f"frame-{number}.color.png", bgr(number))
+        write_image(tmp_path / "air" / "image_left" / f"{number}_left.png", bgr(number))
+    for folder in (tmp_path / "scenes", tmp_path / "air"):
+        sequence = open_sequence(folder)
+        assert (np.diff(sequence.stamps) > 0).all()
+        for place, number in enumerate((0, 2, 10)):
+            np.testing.assert_array_equal(sequence.bgr(place), bgr(number))
+
+
 def test_folders_that_are_none_are_told_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"none' does not exist"):
         open_sequence(tmp_path / "none")
@@ -296,9 +388,9 @@ def test_folders_that_are_none_are_told_what_was_looked_for(tmp_path: Path) -> N
         ("euroc", "mav0/cam0/data.csv", "now,a.png", r"data\.csv' line 1: 'now' is no time in ns"),
         ("euroc", "mav0/cam0/sensor.yaml", "a: [", "is no YAML"),
         ("euroc", "mav0/cam0/sensor.yaml", "T_BS: {data: [1]}", "T_BS.data: .* at least 16"),
-        ("euroc", "mav0/state_groundtruth_estimate0/data.csv", "1,0,0,0,0,0,0,0", "the length 0"),
+        ("euroc", "mav0/state_groundtruth_estimate0/data.csv", "1,0,0,0,2,0,0,0", "the length 2"),
         ("7scenes", "frame-000010.pose.txt", "1 0 0 0", "has 1 rows: a pose is a matrix of 4"),
-        ("7scenes", "frame-000010.pose.txt", "1 0 0 -inf\n" * 4, "line 1: '-inf' is no finite"),
+        ("7scenes", "frame-000010.pose.txt", "1 0 0 one\n" * 4, "line 1: 'one' is no finite"),
         ("7scenes", "frame-1b.color.png", "", "has no frame number"),
         ("tartanair", "pose_left.txt", "0 0 0 0 0 0 1", "has 1 poses for 4 images"),
     ],

@@ -113,7 +113,11 @@ def test_the_highest_rate_is_what_the_node_can_answer_for_a_whole_pass(
     assert again.strip() in said
     page = tmp_path / "both.html"
     table = suite.replay("compare", tmp_path, tmp_path, "--output", page)
-    assert table.splitlines()[0].split() == ["recording", "bag", "bag"]
+    name = f"{tmp_path.name} (spot)"
+    assert table.splitlines()[0].split("  ")[-2:] == [
+        f"1: {tmp_path.parent.name}/{name}",
+        f"2: {tmp_path.parent.name}/{name}",
+    ]
     assert "2 replays compared" in page.read_text()
 
 

@@ -82,12 +82,11 @@ def test_the_length_is_that_of_the_way() -> None:
         ("2.0 1 2 3 0 0 0", r"poses\.txt' line 3: '2.0 1 2 3 0 0 0' has 7 values instead of 8"),
         ("2.0 1 2 3 0 0 0 1 9", "has 9 values instead of 8"),
         ("2.0 1 two 3 0 0 0 1", "line 3: 'two' is no finite number"),
-        ("2.0 1 nan 3 0 0 0 1", "line 3: 'nan' is no finite number"),
         ("now 1 2 3 0 0 0 1", "line 3: 'now' is no time in s"),
         ("inf 1 2 3 0 0 0 1", "line 3: 'inf' is no time in s"),
         ("1e99 1 2 3 0 0 0 1", "line 3: '1e99' is no time in s"),
         ("0.5 1 2 3 0 0 0 1", r"line 3: time 0\.5 is before that of the line above"),
-        ("2.0 1 2 3 0 0 0 0", "line 3: the quaternion .* has the length 0"),
+        ("2.0 1 2 3 0 0 0 .5", r"line 3: the quaternion .* has the length 0\.5"),
         ("2.0 0 0 0 1 1 2 3", r"line 3: the quaternion .* has the length 3\.87"),
     ],
 )
@@ -96,6 +95,43 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, says: str) -> None:
     path.write_text(f"# timestamp tx ty tz qx qy qz qw\n1.0 0 0 0 0 0 0 1\n{line}\n")
     with pytest.raises(SettingError, match=says):
         read_trajectory(path)
+
+
+@pytest.mark.parametrize(
+    "pose",
+    [
+        "nan nan nan nan nan nan nan",
+        "1 -nan(ind) 3 0 0 0 1",
+        "inf 0 0 0 0 0 1",
+        "-1.#INF -1.#IND 1.#QNAN 0 0 0 1",
+        "0 0 0 0 0 0 0",
+        "1 2 3 0 0 0 -0.0",
+    ],
+)
+def test_a_lost_pose_is_left_out_and_counted(tmp_path: Path, pose: str) -> None:
+    path = tmp_path / "poses.txt"
+    lines = [f"{second} {second} 0 0 0 0 0 1" for second in range(5)]
+    lines[2] = f"2 {pose}"
+    path.write_text("\n".join(lines))
+    trajectory = read_trajectory(path)
+    assert trajectory.positions[:, 0].tolist() == [0, 1, 3, 4]
+    assert trajectory.lost.tolist() == [2 * 10**9]
+    # The frame at the lost pose does not take a neighbour's, however wide the tolerance.
+    stamps = 10**9 * np.array([1, 2, 3]) + 10**7
+    frames, poses = trajectory.nearest(stamps, 1.5)
+    assert frames.tolist() == [0, 2]
+    assert trajectory.positions[poses, 0].tolist() == [1, 3]
+
+
+def test_an_encoding_that_editors_make_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "poses.txt"
+    line = "1.0 1 2 3 0 0 0 1\r\n"
+    path.write_text(line, "utf-8-sig")
+    assert len(read_trajectory(path)) == 1
+    for encoding in ("utf-16", "utf-16-be", "utf-32"):
+        path.write_text(line, encoding)
+        with pytest.raises(SettingError, match=r"text in UTF-16 or UTF-32: save it as UTF-8"):
+            read_trajectory(path)
 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from edge_runtime.bundle import load_bundle
 from edge_runtime.errors import SettingError
+from edge_runtime.share import shipped_bundle
 from pose_fcn.labels import folder_labels, read_labels
+from pose_fcn.skill import KEYPOINTS_TOPIC, PoseSkill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,3 +50,32 @@ def test_labels_of_another_arm_are_refused(tmp_path: Path) -> None:
     path.write_text('{"skill": "pose", "names": ["knee"], "frames": []}')
     with pytest.raises(SettingError, match=r"knee.*elbow"):
         read_labels(path).columns(["elbow"])
+
+
+def test_another_arm_that_shares_some_names_is_scored_on_those_and_said(tmp_path: Path) -> None:
+    """The labels know base and a knee; the bundle knows base and seven others."""
+    path = tmp_path / "labels.json"
+    frame = {"stamp": 5, "keypoints": [[10, 10], [50, 50]], "reference_length": 20}
+    labels = {"skill": "pose", "names": ["base", "knee"], "frames": [frame]}
+    path.write_text(json.dumps(labels), "utf-8-sig")
+    rows = np.full((8, 6), np.nan, "<f4")
+    rows[0, 3:5] = (12, 10)
+    answers = {KEYPOINTS_TOPIC: SimpleNamespace(data=rows.tobytes())}
+    score = PoseSkill().score([(5, answers)], path, None)
+    assert score.metrics["pck@2.5px"] == score.metrics["found"] == 1.0
+    (note,) = score.notes
+    assert "scored on the 1 keypoints in both labels and bundle: base;" in note
+    assert "the bundle does not know the labelled knee;" in note
+    assert score.better["mean_error_px"] == "lower"
+    assert score.metrics.keys() <= PoseSkill.metric_descriptions.keys()
+
+    path.write_text(
+        json.dumps(
+            {
+                **labels,
+                "names": load_bundle(shipped_bundle("pose"), "pose").manifest.names,
+                "frames": [],
+            }
+        )
+    )
+    assert PoseSkill().score([], path, None).notes == ()
