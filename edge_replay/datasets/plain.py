@@ -23,8 +23,8 @@ _DEPTH_FOLDERS = ("depth", "depths")
 def read_images(folder: Path) -> FolderSequence:
     """Read the images of a folder, or of its one subfolder that is named like images.
 
-    Stamps are made up, at 10 Hz. Images that are depth or masks by their names are left out. The
-    camera is that of `intrinsics.txt`, if there is one as TUM's own recordings have it.
+    Stamps are made up, at 10 Hz. Images that are depth or masks are left out. The camera is that
+    of `intrinsics.txt`, if there is one of the same form as in `tum`.
 
     Raises:
         SettingError: no such folder, or no images in it.
@@ -40,7 +40,7 @@ def read_images(folder: Path) -> FolderSequence:
         raise SettingError(_refusal(folder, others))
     notes = []
     if others:
-        notes.append(f"{others} images are left out: depth or masks, by their names")
+        notes.append(f"{others} images are left out: depth or masks, by their names or 16 bits")
     if depth := next((name for name in _DEPTH_FOLDERS if (folder / name).is_dir()), None):
         notes.append(
             f"the folder {depth} is left out: nothing says its unit and which image goes with "

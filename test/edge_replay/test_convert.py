@@ -152,11 +152,15 @@ def test_plain_images_come_by_number_without_depth_and_masks(tmp_path: Path) -> 
         image = np.full((24, 32, 3), number, np.uint8)
         for name in ("img.{}", "depth_{}", "img.{}_mask", "Segmentation{}", "._img.{}"):
             cv2.imwrite(str(folder / f"{name.format(number)}.png"), image)
+        cv2.imwrite(str(folder / f"{number}d.png"), image[..., 0].astype(np.uint16))
     done = convert(folder, tmp_path / "bag")
     images = _messages(tmp_path / "bag")["/camera/image"]
     assert [int(to_bgr(image)[0, 0, 0]) for image in images] == list(range(12))
-    assert "36 images are left out: depth or masks, by their names" in done.notes
+    assert "48 images are left out: depth or masks, by their names or 16 bits" in done.notes
     for path in folder.glob("*img*"):
+        path.unlink()
+    assert convert(folder, tmp_path / "deep").images == 12  # now of a camera with 16 bits
+    for path in folder.glob("*d.png"):
         path.unlink()
     with pytest.raises(SettingError, match=r"no colour images, but 24 that are depth or masks"):
         convert(folder, tmp_path / "again")
