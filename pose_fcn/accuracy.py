@@ -29,10 +29,11 @@ DESCRIPTIONS = {
     "found": "share of the keypoints in the picture that were reported, wherever",
     "false_found": "share of the keypoints not in the picture that were reported all the same; a "
     "higher min_score leaves more of them out",
+    "false_alarms": "share of the pictures without the arm in which any keypoint was reported",
 }
-"""Of every metric of `pose_accuracy`, one line for those who read reports."""
+"""Of every metric of `pose_accuracy` and of `compress`, one line for those who read reports."""
 
-LOWER_IS_BETTER = frozenset({"mean_error_px", "median_error_px", "false_found"})
+LOWER_IS_BETTER = frozenset({"mean_error_px", "median_error_px", "false_found", "false_alarms"})
 
 
 def keypoint_errors(
