@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
+from edge_runtime.compressed_images import MAX_PIXELS, compressed_kinds, decompress
 from edge_runtime.errors import MessageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import TypeIs
+
+    from edge_runtime.compressed_images import CompressedImageMessage, Kind
 
     class ImageMessage(Protocol):
         """The fields of `sensor_msgs/msg/Image`; `data` is any buffer of bytes."""
@@ -27,12 +30,6 @@ if TYPE_CHECKING:
         encoding: str
         is_bigendian: int
         step: int
-        data: Any
-
-    class CompressedImageMessage(Protocol):
-        """The fields of `sensor_msgs/msg/CompressedImage`."""
-
-        format: str
         data: Any
 
 
@@ -74,50 +71,81 @@ _COLOUR = {
 }
 _DEPTH = {"16UC1": _Layout("u2", 1), "32FC1": _Layout("f4", 1)}
 _MILLIMETRE = np.float32(0.001)
-_END_OF_JPEG = b"\xff\xd9"
+_SENSOR_BITS = (8, 10, 12, 14, 16)
 
 
-def to_bgr(message: ImageMessage | CompressedImageMessage) -> NDArray[np.uint8]:
-    """Return a colour or grey image as (H, W, 3) uint8, BGR.
+def image_kind(message: ImageMessage | CompressedImageMessage) -> Kind:
+    """Tell whether an image is colour (grey included) or depth, without decoding it.
 
-    bgr8 comes back as a view of the message's bytes (rows as far apart as `step` says): do not
-    write to it. Of 16-bit values the high byte is taken.
+    A node's inputs take images by the same rules: what is "colour" here, `to_bgr` reads.
 
     Raises:
-        MessageError: an encoding that is no colour image (depth included), a size, step or amount
-            of data that contradict each other, or compressed bytes that do not decode.
+        MessageError: an encoding or a compression that no input takes.
 
     """
     if _is_compressed(message):
-        return _decode(message)
-    layout = _layout(message, _COLOUR, "a colour image")
-    pixels = _pixels(message, layout)
+        return compressed_kinds(message)[0]
+    _layout(message.encoding, _COLOUR | _DEPTH, "an image that is read here")
+    return "depth" if message.encoding in _DEPTH else "colour"
+
+
+def to_bgr(
+    message: ImageMessage | CompressedImageMessage, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Return a colour or grey image as (H, W, 3) uint8, BGR.
+
+    bgr8 comes back as a view of the message's bytes (rows as far apart as `step` says): do not
+    write to it. Of 16-bit values eight bits are taken: of 8, 10, 12, 14 or 16 bits, the fewest
+    that hold the brightest one, the upper eight. A compressed image that declares more than
+    `max_pixels` is not decoded.
+
+    Raises:
+        MessageError: an encoding that is no colour image (depth included), a size, step or amount
+            of data that contradict each other, or a compressed image that is cut off, damaged,
+            too large or of another codec than JPEG and PNG.
+
+    """
+    if _is_compressed(message):
+        if "colour" not in compressed_kinds(message):
+            msg = f"compressed format {message.format!r} is depth: a colour image is expected"
+            raise MessageError(msg, "encoding")
+        encoding, pixels = decompress(message, "colour", max_pixels)
+        layout = _layout(encoding, _COLOUR, "a colour image")
+    else:
+        layout = _layout(message.encoding, _COLOUR, "a colour image")
+        pixels = _pixels(message, layout)
     if layout.dtype == "u2":
-        high = 0 if message.is_bigendian else 1
-        pixels = np.ascontiguousarray(pixels.view("u1").reshape(*pixels.shape, 2)[..., high])
+        pixels = _eight_bits(pixels)
     if layout.to_bgr is None:
         return pixels
     try:
         bgr: NDArray[np.uint8] = cv2.cvtColor(pixels, layout.to_bgr)  # type: ignore[assignment]
     except cv2.error as error:
-        msg = f"{_name(message)} cannot be converted to BGR: {error.err}"
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        msg = f"image {size} cannot be converted to BGR: {error.err}"
         raise MessageError(msg, "size") from error
     return bgr
 
 
-def to_depth(message: ImageMessage) -> NDArray[np.float32]:
+def to_depth(
+    message: ImageMessage | CompressedImageMessage, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.float32]:
     """Return a depth image as (H, W) float32, metres, NaN where nothing was seen (REP 118).
 
     Raises:
-        MessageError: not a depth encoding, or a size, step or amount of data that contradict each
-            other.
+        MessageError: not depth, a size, step or amount of data that contradict each other, or a
+            compressed image that is cut off, damaged or too large (`max_pixels`).
 
     """
     if _is_compressed(message):
-        msg = f"a compressed image ({message.format!r}) cannot be depth: publish it raw"
-        raise MessageError(msg, "encoding")
-    layout = _layout(message, _DEPTH, "depth")
-    raw = _pixels(message, layout)[..., 0]
+        if "depth" not in compressed_kinds(message):
+            msg = f"compressed format {message.format!r} is not depth: 16UC1 or 32FC1 is expected"
+            raise MessageError(msg, "encoding")
+        encoding, raw = decompress(message, "depth", max_pixels)
+        layout = _layout(encoding, _DEPTH, "depth")
+    else:
+        layout = _layout(message.encoding, _DEPTH, "depth")
+        raw = _pixels(message, layout)[..., 0]
     if layout.dtype == "u2":
         depth: NDArray[np.float32] = raw * _MILLIMETRE
         depth[raw == 0] = np.nan
@@ -162,10 +190,10 @@ def _is_compressed(
     return hasattr(message, "format")
 
 
-def _layout(message: ImageMessage, accepted: dict[str, _Layout], what: str) -> _Layout:
-    layout = accepted.get(message.encoding)
+def _layout(encoding: str, accepted: dict[str, _Layout], what: str) -> _Layout:
+    layout = accepted.get(encoding)
     if layout is None:
-        msg = f"encoding {message.encoding!r} is not {what}: accepted are {', '.join(accepted)}"
+        msg = f"encoding {encoding!r} is not {what}: accepted are {', '.join(accepted)}"
         raise MessageError(msg, "encoding")
     return layout
 
@@ -198,25 +226,11 @@ def _pixels(message: ImageMessage, layout: _Layout) -> NDArray[Any]:
     return view
 
 
-def _decode(message: CompressedImageMessage) -> NDArray[np.uint8]:
-    if message.format.startswith(tuple(_DEPTH)):
-        msg = f"compressed format {message.format!r} is depth: a colour image is expected"
-        raise MessageError(msg, "encoding")
-    data = np.frombuffer(message.data, np.uint8)
-    start = data[:2].tobytes()
-    # OpenCV fills the missing part of a cut JPEG with grey and only prints a warning.
-    cut = start == b"\xff\xd8" and data.tobytes().rfind(_END_OF_JPEG) < 0
-    bgr = None
-    if data.size and not cut:
-        # The orientation in a photograph's EXIF data would turn it away from its camera matrix.
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
-        msg = (
-            f"compressed image ({message.format!r}, {data.size} bytes) cannot be decoded: "
-            "JPEG and PNG, whole, are accepted"
-        )
-        raise MessageError(msg, "data")
-    return bgr  # type: ignore[return-value]
+def _eight_bits(pixels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Return the upper eight of the bits that the sensor has: drivers put 10 to 14 into 16."""
+    brightest = int(pixels.max())
+    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
+    return (pixels >> (bits - 8)).astype(np.uint8)
 
 
 def _name(message: ImageMessage) -> str:
