@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # Numbers of coefficients by model, as sensor_msgs/distortion_models names them.
-_COEFFICIENTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8,), "equidistant": (4,)}
+_COEFFICIENTS = {"plumb_bob": (0, 4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,26 @@ class Calibration:
     model: str
 
     @classmethod
-    def from_camera_info(cls, info: Any) -> Calibration | None:  # noqa: ANN401
-        """Read a `sensor_msgs/msg/CameraInfo`; None for an uncalibrated camera (K is zero).
+    def from_camera_info(cls, info: Any, *, rectified: bool = False) -> Calibration | None:  # noqa: ANN401
+        """Read a `sensor_msgs/msg/CameraInfo`; None for an uncalibrated camera (no K, no P).
+
+        The image is the raw one, which K and D describe, or the rectified one, whose camera is the
+        left part of P, without distortion. Where only one of K and P is given, that one is taken.
 
         Raises:
             MessageError: a camera matrix or a distortion that no camera has.
 
         """
-        if info.k[0] == 0:
+        raw = np.array(info.k, float).reshape(3, 3)
+        projection = np.array(info.p, float).reshape(3, 4)[:, :3]
+        of_p = projection[0, 0] != 0 and (rectified or raw[0, 0] == 0)
+        matrix = _checked_matrix("p" if of_p else "k", projection if of_p else raw)
+        if matrix is None:
             return None
-        matrix = np.array(info.k, float).reshape(3, 3)
-        distortion = np.array(info.d, float)
-        if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
-            msg = (
-                f"the camera info's k is {matrix.ravel().tolist()}: it must be finite, with focal "
-                "lengths above 0; calibrate the camera, or publish zeros if it is not"
-            )
-            raise MessageError(msg, "camera info")
+        if rectified or of_p:
+            model, distortion = "plumb_bob", np.zeros(0)
+        else:
+            model, distortion = _checked_distortion(info.distortion_model, np.array(info.d, float))
         # K is the sensor's; the image is a window of it, binned (as in image_geometry).
         binning = np.array([max(info.binning_x, 1), max(info.binning_y, 1)])
         matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
@@ -57,21 +60,40 @@ class Calibration:
             (info.roi.height or info.height) // int(binning[1]),
             matrix,
             distortion,
-            _checked_model(info.distortion_model, distortion),
+            model,
         )
 
 
-def _checked_model(model: str, distortion: NDArray[np.float64]) -> str:
-    # Cameras without distortion leave the model empty.
-    name = model or "plumb_bob" if distortion.size == 0 else model
-    if distortion.size not in _COEFFICIENTS.get(name, ()) or not np.isfinite(distortion).all():
+def _checked_matrix(name: str, matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    if matrix[0, 0] == 0:
+        return None
+    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
+        msg = (
+            f"the camera info's {name} is {matrix.ravel().tolist()}: it must be finite, with focal "
+            "lengths above 0; calibrate the camera, or publish zeros if it is not"
+        )
+        raise MessageError(msg, "camera info")
+    return matrix
+
+
+def _checked_distortion(
+    model: str, distortion: NDArray[np.float64]
+) -> tuple[str, NDArray[np.float64]]:
+    counts = _COEFFICIENTS.get(model, ())
+    if distortion.size not in counts and not distortion.any():
+        # Drivers of cameras without distortion name any model, or none, with zeros or nothing.
+        return "plumb_bob", np.zeros(0)
+    # Some drivers fill up with zeros, as T265's, whose four become five.
+    filled = [n for n in counts if n <= distortion.size and not distortion[n:].any()]
+    if not filled or not np.isfinite(distortion).all():
         allowed = ", ".join(
-            f"{known} with {' or '.join(map(str, counts))}"
-            for known, counts in _COEFFICIENTS.items()
+            f"{known} with {' or '.join(map(str, numbers))}"
+            for known, numbers in _COEFFICIENTS.items()
         )
         msg = (
             f"the camera info's distortion is {model!r} with the coefficients "
-            f"{distortion.tolist()}: allowed are {allowed}; correct the camera's calibration file"
+            f"{distortion.tolist()}: allowed are {allowed}, and zeros of any model; correct the "
+            "camera's calibration file"
         )
         raise MessageError(msg, "camera info")
-    return name
+    return model, distortion[: max(filled)]

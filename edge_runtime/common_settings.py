@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_runtime.compressed_images import MAX_PIXELS
 from edge_runtime.engine import AUTO, PROVIDERS
 from edge_runtime.pairing import SLOP_S
 from edge_runtime.parameters import Setting
@@ -40,8 +41,20 @@ COMMON = (
     Setting(
         "image_transport",
         default="raw",
-        description="compressed subscribes to <topic>/compressed for colour; depth stays raw",
+        description="compressed subscribes to <topic>/compressed for colour",
         allowed=("raw", "compressed"),
+    ),
+    Setting(
+        "rectified",
+        default=False,
+        description="the images are rectified: their camera is P of the camera info, not K and D",
+    ),
+    Setting(
+        "max_megapixels",
+        default=MAX_PIXELS / 1e6,
+        description="compressed images that declare more pixels than this are not decoded",
+        low=0.001,
+        high=1000.0,
     ),
     Setting(
         "latency_budget_ms",
@@ -51,6 +64,14 @@ COMMON = (
         high=60_000.0,
         changes="always",
     ),
+)
+# Only of nodes with a depth input.
+DEPTH_TRANSPORT = Setting(
+    "depth_transport",
+    default="raw",
+    description="compressed and compressedDepth subscribe to <topic>/compressed, "
+    "<topic>/compressedDepth for depth",
+    allowed=("raw", "compressed", "compressedDepth"),
 )
 # Only of nodes with several image inputs.
 SLOP = Setting(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_runtime.calibration import Calibration
+from edge_runtime.compressed_images import MAX_PIXELS
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr, to_depth
 
@@ -56,7 +57,13 @@ class Frame:
     calibration: Mapping[str, Calibration]
 
 
-def decode(arrival: Arrival, inputs: Mapping[str, ImageInput]) -> Frame:
+def decode(
+    arrival: Arrival,
+    inputs: Mapping[str, ImageInput],
+    *,
+    rectified: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Frame:
     """Decode all images of an arrival and check them against their camera infos.
 
     Raises:
@@ -64,26 +71,51 @@ def decode(arrival: Arrival, inputs: Mapping[str, ImageInput]) -> Frame:
             size.
 
     """
-    images = {name: _image(inputs[name], message) for name, message in arrival.messages.items()}
+    images = {
+        name: decode_image(inputs[name], message, max_pixels)
+        for name, message in arrival.messages.items()
+    }
     calibrations = {
         name: calibration
         for name, info in arrival.camera_info.items()
-        if name in images and (calibration := _calibration(name, images[name], info))
+        if name in images
+        and (calibration := read_calibration(name, images[name], info, rectified=rectified))
     }
     return Frame(next(iter(arrival.messages.values())).header, images, calibrations)
 
 
-def _image(source: ImageInput, message: Any) -> NDArray[Any]:  # noqa: ANN401
+def decode_image(source: ImageInput, message: Any, max_pixels: int) -> NDArray[Any]:  # noqa: ANN401
+    """Decode the message of one input; compressed images only up to `max_pixels`.
+
+    Raises:
+        MessageError: it cannot be used.
+
+    """
     try:
-        return to_depth(message) if source.kind == "depth" else to_bgr(message)
+        read = to_depth if source.kind == "depth" else to_bgr
+        return read(message, max_pixels)
     except MessageError as error:
         msg = f"input {source.name!r}: {error}"
         raise MessageError(msg, error.kind) from error
 
 
-def _calibration(name: str, image: NDArray[Any], info: Any) -> Calibration | None:  # noqa: ANN401
+def read_calibration(
+    name: str,
+    image: NDArray[Any],
+    info: Any,  # noqa: ANN401
+    *,
+    rectified: bool,
+) -> Calibration | None:
+    """Read the camera info of an image; None for an uncalibrated camera.
+
+    `rectified`: the image is, so that its camera is P, not K and D.
+
+    Raises:
+        MessageError: it is wrong, or of another size than the image.
+
+    """
     try:
-        calibration = Calibration.from_camera_info(info)
+        calibration = Calibration.from_camera_info(info, rectified=rectified)
     except MessageError as error:
         msg = f"input {name!r}: {error}"
         raise MessageError(msg, error.kind) from error

@@ -15,7 +15,7 @@ from edge_runtime.optional_ros import create_subscription
 from edge_runtime.pairing import Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rclpy.node import Node
     from rclpy.subscription import Subscription
@@ -68,16 +68,21 @@ class Inputs:
         self._patience: Timer | None = None
 
     def open(
-        self, transport: str, slop_s: float, deliver: Callable[[Sequence[Arrival]], None]
+        self,
+        transports: Mapping[str, str],
+        slop_s: float,
+        deliver: Callable[[Sequence[Arrival]], None],
     ) -> None:
-        """Subscribe; `deliver` is called in the executor's thread, oldest arrival first."""
+        """Subscribe; `deliver` is called in the executor's thread, oldest arrival first.
+
+        `transports`: by kind of input, as image_transport names them.
+        """
         self._pairing.slop_ns = round(slop_s * _SECOND)
         self._deliver = deliver
         for image in self.by_name.values():
             topic, kind = self._node.resolve_topic_name(image.name), Image
-            # Depth does not survive JPEG: it stays raw beside a compressed colour image.
-            if transport == "compressed" and image.kind == "colour":
-                topic, kind = f"{topic}/compressed", CompressedImage
+            if transports[image.kind] != "raw":
+                topic, kind = f"{topic}/{transports[image.kind]}", CompressedImage
             callback = partial(self._on_image, image.name)
             self._subscribe((image.name, kind), topic, callback, RELIABLE)
             if image.camera_info is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -12,7 +13,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from edge_runtime.bundle import load_bundle
-from edge_runtime.common_settings import COMMON, SLOP
+from edge_runtime.common_settings import COMMON, DEPTH_TRANSPORT, SLOP
 from edge_runtime.engine import AUTO, open_engine
 from edge_runtime.errors import MessageError, SettingError, one_line
 from edge_runtime.frame import decode
@@ -86,7 +87,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
     @classmethod
     def all_settings(cls) -> tuple[Setting, ...]:
         """Return every parameter of the node: the common ones and the skill's own."""
-        return (*COMMON, *((SLOP,) if len(cls.inputs) > 1 else ()), *cls.settings)
+        kinds = [image.kind for image in cls.inputs]
+        special = [DEPTH_TRANSPORT] * ("depth" in kinds) + [SLOP] * (len(kinds) > 1)
+        return (*COMMON, *special, *cls.settings)
 
     def create_output(
         self, message_type: type[Any], topic: str, depth: int = 10
@@ -120,8 +123,14 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         def activate() -> None:
             self._worker.start()
             slop = self.parameters["slop"] if len(self.inputs) > 1 else 0.0
+            self._decode = partial(
+                decode,
+                inputs=self._inputs.by_name,
+                rectified=self.parameters["rectified"],
+                max_pixels=round(self.parameters["max_megapixels"] * 1e6),
+            )
             try:
-                self._inputs.open(self.parameters["image_transport"], slop, self._deliver)
+                self._inputs.open(self._transports(), slop, self._deliver)
             except Exception:
                 self._stop()
                 raise
@@ -225,6 +234,13 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         said = ", ".join(f"{key} {value}" for key, value in description.items())
         self.get_logger().info(f"serving {bundle.manifest.name} from {bundle.path}: {said}")
 
+    def _transports(self) -> dict[str, str]:
+        """Return by kind of input what is put after a topic's name."""
+        transports = {"colour": self.parameters["image_transport"]}
+        if DEPTH_TRANSPORT in self.all_settings():
+            transports["depth"] = self.parameters[DEPTH_TRANSPORT.name]
+        return transports
+
     def _stop(self) -> None:
         self._inputs.close()
         self._worker.stop()
@@ -245,7 +261,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         stopwatch.add("queue", (time.perf_counter() - arrival.received) * 1e3)
         try:
             with stopwatch.stage("decode"):
-                frame = decode(arrival, self._inputs.by_name)
+                frame = self._decode(arrival)
             result = self.process(frame, stopwatch)
             with stopwatch.stage("publish"):
                 self.publish(frame, result)

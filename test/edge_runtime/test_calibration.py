@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from edge_runtime.calibration import Calibration
 
 K = [600.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]
+# The right camera of a rectified pair: a baseline stands beside its matrix.
+P = [580.0, 0.0, 310.0, -58.0, 0.0, 580.0, 230.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+NONE = [0.0] * 12
 
 
 def camera_info(**changes: object) -> SimpleNamespace:
@@ -22,6 +25,7 @@ def camera_info(**changes: object) -> SimpleNamespace:
         "width": 640,
         "height": 480,
         "k": K,
+        "p": NONE,
         "d": [],
         "distortion_model": "plumb_bob",
         "binning_x": 0,
@@ -31,7 +35,9 @@ def camera_info(**changes: object) -> SimpleNamespace:
     return SimpleNamespace(**{**fields, **changes})
 
 
-def calibration(info: SimpleNamespace, width: int, height: int) -> Calibration | None:
+def calibration(
+    info: SimpleNamespace, width: int = 640, height: int = 480, *, rectified: bool = False
+) -> Calibration | None:
     message = SimpleNamespace(
         header=None,
         width=width,
@@ -42,7 +48,8 @@ def calibration(info: SimpleNamespace, width: int, height: int) -> Calibration |
         data=bytes(width * height),
     )
     arrival = Arrival({"image": message}, {"image": info}, 0.0)
-    return decode(arrival, {"image": ImageInput("image", "colour")}).calibration.get("image")
+    inputs = {"image": ImageInput("image", "colour")}
+    return decode(arrival, inputs, rectified=rectified).calibration.get("image")
 
 
 def test_the_matrix_is_that_of_the_binned_window() -> None:
@@ -66,32 +73,66 @@ def test_an_uncalibrated_camera_has_no_calibration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "count"),
+    ("k", "p", "rectified", "focal"),
     [
-        ("", 0),
-        ("plumb_bob", 0),
-        ("plumb_bob", 4),
-        ("plumb_bob", 5),
-        ("rational_polynomial", 8),
-        ("equidistant", 4),
+        (K, P, False, (600, 500)),
+        (K, P, True, (580, 580)),
+        (K, NONE, True, (600, 500)),
+        ([0.0] * 9, P, False, (580, 580)),
+        ([0.0] * 9, P, True, (580, 580)),
     ],
 )
-def test_known_distortions_are_taken(model: str, count: int) -> None:
-    found = calibration(camera_info(distortion_model=model, d=[0.1] * count), 640, 480)
+def test_the_camera_of_a_rectified_image_is_p(
+    k: list[float], p: list[float], focal: tuple[float, float], *, rectified: bool
+) -> None:
+    info = camera_info(k=k, p=p, d=[0.1] * 5)
+    found = calibration(info, rectified=rectified)
     assert found is not None
-    assert found.model == (model or "plumb_bob")
-    assert found.distortion.shape == (count,)
+    assert (found.matrix[0, 0], found.matrix[1, 1]) == focal
+    # Distortion belongs to K and the raw image.
+    assert found.distortion.any() == (focal == (600, 500) and not rectified)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "kept"),
+    [
+        ("plumb_bob", [0.1] * 4, ("plumb_bob", 4)),
+        ("plumb_bob", [0.1] * 5, ("plumb_bob", 5)),
+        ("plumb_bob", [0.1] * 5 + [0.0] * 3, ("plumb_bob", 5)),
+        ("rational_polynomial", [0.1] * 8, ("rational_polynomial", 8)),
+        ("rational_polynomial", [0.1] * 12, ("rational_polynomial", 12)),
+        ("rational_polynomial", [0.1] * 14, ("rational_polynomial", 14)),
+        ("equidistant", [0.1] * 4, ("equidistant", 4)),
+        ("equidistant", [0.1] * 4 + [0.0], ("equidistant", 4)),
+        ("equidistant", [0.0] * 4, ("equidistant", 4)),
+        *[
+            (name, zeros, ("plumb_bob", 0))
+            for name in ("", "equidistant", "rational_polynomial", "none")
+            for zeros in ([], [0.0] * 5)
+        ],
+    ],
+)
+def test_distortions_as_drivers_write_them_are_taken(
+    model: str, given: list[float], kept: tuple[str, int]
+) -> None:
+    found = calibration(camera_info(distortion_model=model, d=given))
+    assert found is not None
+    assert (found.model, found.distortion.size) == kept
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"distortion_model": "fisheye"}, ["'fisheye'", "equidistant with 4", "calibration file"]),
+        (
+            {"distortion_model": "fisheye", "d": [0.1] * 4},
+            ["'fisheye'", "equidistant with 4", "zeros of any model", "calibration file"],
+        ),
         ({"distortion_model": "", "d": [0.1] * 5}, ["''", "plumb_bob with 0 or 4 or 5"]),
         ({"d": [0.1] * 3}, ["[0.1, 0.1, 0.1]", "plumb_bob with 0 or 4 or 5"]),
         ({"d": [math.nan] * 5}, ["nan", "allowed"]),
-        ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, ["polynomial with 8"]),
-        ({"distortion_model": "equidistant"}, ["equidistant with 4"]),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 5}, ["with 8 or 12"]),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, ["equidistant with 4"]),
+        ({"k": [0.0] * 9, "p": [math.inf] * 12}, ["p is", "finite"]),
         ({"k": [600.0, *[0.0] * 8]}, ["600.0", "focal lengths above 0"]),
         ({"k": [math.nan] * 9}, ["nan", "finite"]),
         ({"width": 320}, ["320x480", "640x480", "of this stream"]),
