@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _HALF_WINDOW = 2
+_FLATTEST_RAY = 1e3
 
 
 def lift_keypoints(
@@ -34,7 +35,8 @@ def lift_keypoints(
         model: sensor_msgs/CameraInfo's distortion model; "equidistant" is OpenCV's fisheye.
 
     Returns:
-        (k, 3) metres in the optical frame; NaN where not found, outside, or without valid depth.
+        (k, 3) metres in the optical frame; NaN where not found, outside, without valid depth, or
+        where the lens does not reach.
     """
     points = np.full((len(positions), 3), np.nan, np.float32)
     height, width = depth.shape
@@ -53,6 +55,8 @@ def lift_keypoints(
     pixels = positions[index, None].astype(np.float64)
     undistort = cv2.fisheye.undistortPoints if model == "equidistant" else cv2.undistortPoints
     rays = undistort(pixels, matrix, distortion)
+    # Where a fisheye's model has no inverse, OpenCV gives rays far outside any picture.
+    rays[np.abs(rays) > _FLATTEST_RAY] = np.nan
     points[index, :2] = rays[:, 0] * median[:, None]
     points[index, 2] = median
     points[np.isnan(points).any(axis=1)] = np.nan

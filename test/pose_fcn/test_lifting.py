@@ -18,6 +18,7 @@ POINTS = np.array([[0.2, -0.1, 1.0], [-0.3, 0.25, 1.4], [0.0, 0.0, 0.8]])
     [
         ("plumb_bob", []),
         ("plumb_bob", [0.12, -0.2, 0.001, -0.002, 0.05]),
+        ("rational_polynomial", [0.12, -0.2, 0.001, -0.002, 0.05, 0.1, -0.1, 0.02] + [1e-3] * 4),
         ("equidistant", [0.02, -0.01, 0.003, 0.0]),
     ],
 )
@@ -40,6 +41,14 @@ def test_without_depth_or_position_there_is_no_point() -> None:
     assert np.isnan(lift_keypoints(positions, depth, MATRIX, np.zeros(5))).all()
 
 
+def test_where_a_fisheye_has_no_ray_there_is_no_point() -> None:
+    positions = np.array([[310, 250], [1, 1]], np.float32)
+    depth = np.ones((480, 640), np.float32)
+    coefficients = np.array([0.1, -0.5, 0.3, -0.1])
+    lifted = lift_keypoints(positions, depth, MATRIX, coefficients, "equidistant")
+    np.testing.assert_array_equal(np.isnan(lifted), [[False] * 3, [True] * 3])
+
+
 @pytest.mark.parametrize("window", [(0, 0, 0, 0), (160, 120, 320, 240)])
 def test_the_centre_of_a_binned_window_lies_on_the_optical_axis(
     window: tuple[int, int, int, int],
@@ -49,6 +58,7 @@ def test_the_centre_of_a_binned_window_lies_on_the_optical_axis(
         width=640,
         height=480,
         k=[600.0, 0, 320, 0, 600, 240, 0, 0, 1],
+        p=[0.0] * 12,
         d=[],
         distortion_model="",
         binning_x=2,
