@@ -31,8 +31,8 @@ MAX_PIXELS = 40_000_000
 
 _ACCEPTED = "JPEG, PNG and compressedDepth (PNG, RVL), whole, are accepted"
 _DEPTH = ("16UC1", "32FC1")
-# Format and two parameters of the quantisation, before the picture itself.
-_DEPTH_HEADER = struct.Struct("<iff")
+# Before the picture: four bytes that say nothing, two parameters of the quantisation.
+_DEPTH_HEADER = struct.Struct("<4xff")
 _RVL_HEADER = struct.Struct("<II")
 # What codecs say where they fill in what is missing. Bytes too many do no harm: some cameras add
 # them.
@@ -135,14 +135,14 @@ def _has_depth_header(data: memoryview) -> bool:
 def _decode_depth(
     message: CompressedImageMessage, data: NDArray[np.uint8], max_pixels: int
 ) -> tuple[str, NDArray[Any]]:
-    scale = shift = 0.0
-    payload = data
     is_rvl = "compressedDepth rvl" in message.format
-    if (is_rvl and data.size > _DEPTH_HEADER.size) or _has_depth_header(data.data):
-        _, scale, shift = _DEPTH_HEADER.unpack_from(data)
-        payload = data[_DEPTH_HEADER.size :]
-    decode = _decode_rvl if is_rvl else _decode_picture
-    stored = decode(message, payload, max_pixels)
+    scale = shift = 0.0
+    if is_rvl or _has_depth_header(data.data):
+        if data.size < _DEPTH_HEADER.size:
+            raise _undecodable(message, "it has no header")
+        scale, shift = _DEPTH_HEADER.unpack_from(data)
+        data = data[_DEPTH_HEADER.size :]
+    stored = (_decode_rvl if is_rvl else _decode_picture)(message, data, max_pixels)
     named = _named_encoding(message)
     if stored.ndim == 2 and (named == "32FC1" or (named not in _DEPTH and scale)):  # noqa: PLR2004
         # Inverse depth, quantised; 0 stands for what was not seen.
@@ -187,9 +187,9 @@ def _decode_picture(
 
 
 def _check_size(message: CompressedImageMessage, width: int, height: int, most: int) -> None:
-    if width * height > most:
+    if not 1 <= width * height <= most:
         problem = f"declares {width}x{height} pixels"
-        remedy = f"at most {most / 1e6:g} megapixels are decoded (parameter 'max_megapixels')"
+        remedy = f"1 pixel to {most / 1e6:g} megapixels are decoded (parameter 'max_megapixels')"
         raise _unusable(message, problem, remedy, "size")
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import struct
 import sys
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.codec_messages import codec_messages
 from edge_runtime.errors import MessageError
-from edge_runtime.images import to_bgr, to_depth, to_image_message
+from edge_runtime.images import image_kind, to_bgr, to_depth, to_image_message
 
 RANDOM = np.random.default_rng(7)
 HEIGHT, WIDTH = 12, 16
@@ -208,8 +212,192 @@ def test_compressed_images_decode_and_damaged_ones_are_refused() -> None:
     for data in (b"", b"no picture", jpeg[: len(jpeg) // 2], png[:20]):
         with pytest.raises(MessageError, match="cannot be decoded"):
             to_bgr(SimpleNamespace(format="jpeg", data=data))
-    with pytest.raises(MessageError, match="is depth"):
-        to_bgr(SimpleNamespace(format="16UC1; compressedDepth png", data=png))
+
+
+def compressed(form: str, pixels: np.ndarray[Any, Any], codec: str = ".png") -> SimpleNamespace:
+    return SimpleNamespace(format=form, data=cv2.imencode(codec, pixels)[1].tobytes())
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("form", "channels", "tolerance"),
+    [
+        ("png", "bgr", 0),
+        ("rgb{}; png compressed bgr{}", "bgr", 0),
+        ("bgr{}; png compressed bgr{}", "bgr", 0),
+        ("rgba{}; png compressed bgra{}", "bgra", 0),
+        # Without "compressed bgr" the codec was given RGB where it takes BGR.
+        ("rgb{}; png compressed rgb{}", "rgb", 0),
+        ("bgr{}; png compressed ", "rgb", 0),
+        ("bgra{}; png compressed rgba{}", "rgba", 0),
+        ("bayer_rggb{}; png compressed ", "rggb", 4),
+        ("bayer_gbrg{}; png compressed ", "gbrg", 4),
+    ],
+)
+def test_the_format_is_read_as_image_transport_does(
+    form: str, channels: str, tolerance: int, *, wide: bool
+) -> None:
+    bgr = smooth()
+    planes = {letter: bgr[..., index] for index, letter in enumerate("bgr")}
+    planes["a"] = np.full(bgr.shape[:2], 9, np.uint8)
+    if form.startswith("bayer"):
+        pixels = mosaic(bgr, channels)
+    else:
+        # As the codec takes them: what stands first goes where it keeps blue.
+        pixels = np.stack([planes[letter] for letter in channels], axis=-1)
+    bits = 16 if wide else 8
+    message = compressed(form.format(bits, bits), as_16_bit(pixels) if wide else pixels)
+    error = np.abs(to_bgr(message).astype(int) - bgr)[np.s_[2:-2, 2:-2] if tolerance else ...]
+    assert error.max() <= tolerance
+
+
+def test_grey_made_of_a_bayer_pattern_is_no_pattern() -> None:
+    grey = smooth()[..., 0]
+    message = compressed("bayer_rggb8; jpeg compressed mono8", grey, ".jpg")
+    np.testing.assert_array_equal(to_bgr(message), to_bgr(compressed("jpeg", grey, ".jpg")))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_in_16_are_scaled_by_what_is_there(bits: int) -> None:
+    grey = np.linspace(0, 2**bits - 1, 256).astype(np.uint16).reshape(16, 16)
+    expected = (grey >> (bits - 8)).astype(np.uint8)
+    for message in (
+        image_message("mono16", grey[..., None], pad=3, big=True),
+        compressed("mono16; png compressed ", grey),
+    ):
+        np.testing.assert_array_equal(to_bgr(message)[..., 1], expected)
+
+
+def inverse_depth(metres: np.ndarray[Any, Any], farthest: float = 10.0) -> tuple[bytes, np.ndarray]:
+    """Quantise as compressed_depth_image_transport does: its header, and 16-bit pixels."""
+    scale = 100.0 * 101.0
+    shift = 1.0 - scale / farthest
+    near = metres < farthest
+    stored = np.where(near, scale / np.where(near, metres, 1.0) + shift, 0).astype(np.uint16)
+    return struct.pack("<iff", 0, scale, shift), stored
+
+
+def rvl(pixels: np.ndarray[Any, Any]) -> bytes:
+    """Code depth, written down from the description of Wilson 2017."""
+    nibbles: list[int] = []
+
+    def put(value: int) -> None:
+        while value > 7:
+            nibbles.append(value & 7 | 8)
+            value >>= 3
+        nibbles.append(value)
+
+    flat, place, last = pixels.ravel().astype(int), 0, 0
+    while place < flat.size:
+        zeros = next((k for k, v in enumerate(flat[place:]) if v), flat.size - place)
+        place += zeros
+        others = next((k for k, v in enumerate(flat[place:]) if not v), flat.size - place)
+        put(zeros)
+        put(others)
+        for value in flat[place : place + others]:
+            difference, last = value - last, value
+            put(2 * difference if difference >= 0 else -2 * difference - 1)
+        place += others
+    nibbles += [0] * (-len(nibbles) % 8)
+    text = "".join(f"{nibble:x}" for nibble in nibbles)
+    words = [int(text[k : k + 8], 16) for k in range(0, len(text), 8)]
+    return struct.pack(f"<II{len(words)}I", *pixels.shape[::-1], *words)
+
+
+def test_compressed_depth_is_depth() -> None:
+    millimetres = RANDOM.integers(300, 9000, (HEIGHT, WIDTH)).astype(np.uint16)
+    millimetres[:3] = millimetres[5, 4:9] = millimetres[-1, -1] = 0
+    expected = np.where(millimetres, millimetres / 1000, np.nan)
+    header, stored = inverse_depth(np.where(millimetres, expected, 99.0))
+    png = [cv2.imencode(".png", pixels)[1].tobytes() for pixels in (millimetres, stored)]
+    for form, data, tolerance in [
+        ("16UC1; png compressed ", png[0], 1e-6),
+        ("png", png[0], 1e-6),
+        ("16UC1; compressedDepth png", bytes(12) + png[0], 1e-6),
+        ("16UC1; compressedDepth", bytes(12) + png[0], 1e-6),
+        ("16UC1; compressedDepth rvl", bytes(12) + rvl(millimetres), 1e-6),
+        ("32FC1; compressedDepth png", header + png[1], 0.02),
+        ("32FC1; compressedDepth rvl", header + rvl(stored), 0.02),
+    ]:
+        message = SimpleNamespace(format=form, data=data)
+        assert image_kind(message) == "depth"
+        np.testing.assert_allclose(to_depth(message), expected, rtol=tolerance)
+        if form != "png":  # which does not say what it is
+            with pytest.raises(MessageError, match="is depth"):
+                to_bgr(message)
+        for damaged in (data[:30], data[: len(data) // 2], data[:8], b""):
+            with pytest.raises(MessageError):
+                to_depth(SimpleNamespace(format=form, data=damaged))
+
+
+def test_what_no_input_takes_is_said_without_decoding_it() -> None:
+    for message, words in [
+        (compressed("16UC1; jpeg compressed ", smooth()[..., 0], ".jpg"), "depth in a codec"),
+        (SimpleNamespace(format="bgr8; tiff compressed ", data=b"II*\0"), "JPEG, PNG"),
+        (SimpleNamespace(format="h264", data=b"\0\0\0\1"), "JPEG, PNG"),
+        (good(encoding="32FC3"), "'32FC3'"),
+    ]:
+        for read in (image_kind, to_bgr, to_depth):
+            with pytest.raises(MessageError, match=words):
+                read(message)
+    # Whatever the format says, it is the data that is decoded.
+    gif = b"GIF89a" + struct.pack("<HHBBB", 30000, 30000, 0, 0, 0)
+    with pytest.raises(MessageError, match="cannot be decoded"):
+        to_bgr(SimpleNamespace(format="jpeg", data=gif))
+
+
+def resized_header(data: bytes, place: int, layout: str, side: int) -> bytes:
+    return data[:place] + struct.pack(layout, side, side) + data[place + struct.calcsize(layout) :]
+
+
+def test_the_declared_size_is_read_before_anything_is_decoded() -> None:
+    png = compressed("png", smooth()).data
+    ihdr = resized_header(png[:29], 16, ">II", 65535)
+    huge_png = ihdr + struct.pack(">I", zlib.crc32(ihdr[12:])) + png[33:]
+    jpeg = compressed("jpeg", smooth(), ".jpg").data
+    huge_jpeg = resized_header(jpeg, jpeg.index(b"\xff\xc0") + 5, ">HH", 16000)
+    huge_rvl = bytes(12) + struct.pack("<II", 65535, 65535) + bytes(64)
+    for form, data, read in [
+        ("png", huge_png, to_bgr),
+        ("jpeg", huge_jpeg, to_bgr),
+        ("16UC1; compressedDepth png", bytes(12) + huge_png, to_depth),
+        ("16UC1; compressedDepth rvl", huge_rvl, to_depth),
+    ]:
+        with pytest.raises(MessageError, match="max_megapixels") as caught:
+            read(SimpleNamespace(format=form, data=data))
+        assert caught.value.kind == "size"
+    message = SimpleNamespace(format="png", data=png)
+    assert to_bgr(message, HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(MessageError, match="16x12"):
+        to_bgr(message, HEIGHT * WIDTH - 1)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_jpeg_that_is_cut_inside_is_refused_and_codecs_print_nothing(
+    capfd: pytest.CaptureFixture[str], progressive: int
+) -> None:
+    picture = cv2.resize(RANDOM.integers(0, 256, (30, 40, 3), np.uint8), (160, 120))
+    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive])[1].tobytes()
+    for kept in (0.3, 0.5, 0.9):
+        cut = jpeg[: int(len(jpeg) * kept)]
+        for data in (cut, cut + jpeg[-2:]):
+            with pytest.raises(MessageError, match="cannot be decoded"):
+                to_bgr(SimpleNamespace(format="jpeg", data=data))
+    # Some cameras add bytes before the end.
+    whole = SimpleNamespace(format="jpeg", data=jpeg[:-2] + b"\0\0\0" + jpeg[-2:])
+    assert to_bgr(whole).shape == picture.shape
+    png = compressed("png", picture).data
+    for data in (png[: len(png) // 2], png[:-20] + png[-12:], png[:-12]):
+        with pytest.raises(MessageError, match="cannot be decoded"):
+            to_bgr(SimpleNamespace(format="png", data=data))
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_print_meanwhile_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    with codec_messages() as said:
+        os.write(2, b"libpng warning: iCCP: too short\n[INFO] [arm_pose]: active\n")
+    assert said == ["libpng warning: iCCP: too short"]
+    assert capfd.readouterr().err == "[INFO] [arm_pose]: active\n"
 
 
 @pytest.mark.ros
