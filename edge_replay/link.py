@@ -208,8 +208,10 @@ class Link:
 def _endpoint(role: str, topic: Topic) -> tuple[Any, str]:
     if topic.kind == "camera_info":
         return CameraInfo, f"/{role}"
+    if not topic.compressed:
+        return Image, f"/{role}"
     # As image_transport names it: the compressed form of a topic stands below it.
-    return (CompressedImage, f"/{role}/compressed") if topic.compressed else (Image, f"/{role}")
+    return CompressedImage, f"/{role}/{topic.transport}"
 
 
 def _message_type(name: str) -> Any:  # noqa: ANN401

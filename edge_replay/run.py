@@ -18,7 +18,7 @@ from edge_replay.playback import ALLOWED_DROPS, Player, hold
 from edge_replay.protocol import Score
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
-from edge_runtime.common_settings import SLOP
+from edge_runtime.common_settings import DEPTH_TRANSPORT, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.host import describe_host, tool_versions
@@ -252,6 +252,8 @@ def _identity(diagnostics: Mapping[str, str]) -> dict[str, str]:
 
 def _node_arguments(settings: Settings, recording: Recording) -> list[str]:
     values = {"image_transport": "compressed" if recording.compressed else "raw"}
+    if depth := next((t for t in recording.topics.values() if t.kind == "depth"), None):
+        values[DEPTH_TRANSPORT.name] = depth.transport
     if settings.bundle is not None:
         values["bundle"] = str(settings.bundle.absolute())
     values.update(settings.parameters)

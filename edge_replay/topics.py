@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import MessageError, SettingError
+from edge_runtime.images import image_kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,32 +19,57 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
-_DEPTH_ENCODINGS = frozenset({"16UC1", "32FC1"})
+Transport = Literal["raw", "compressed", "compressedDepth"]
+
+_VIDEO = frozenset(
+    {
+        "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+        "foxglove_msgs/msg/CompressedVideo",
+        "theora_image_transport/msg/Packet",
+    }
+)
 _WANTED = {
     "colour": f"{IMAGE} or {COMPRESSED} with colour or grey",
-    "depth": f"{IMAGE} with 16UC1 or 32FC1",
+    "depth": f"{IMAGE} or {COMPRESSED} with 16UC1 or 32FC1",
     "camera_info": CAMERA_INFO,
 }
+# Of several forms of the same images, the one that is played: nothing is lost, nothing to decode.
+_PREFERRED: tuple[Transport, ...] = ("raw", "compressedDepth", "compressed")
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag that some input could take.
+    """A topic of a bag with images or a camera info.
 
     Attributes:
         name: as the bag has it; some recorders leave out the leading slash.
+        kind: None for images that no node can read.
         content: for the report, from the first message: "640x480 bgr8".
+        transport: as image_transport names it.
+        problem: why no node can read it.
     """
 
     name: str
-    kind: InputKind
-    compressed: bool
+    kind: InputKind | None
     content: str
+    transport: Transport = "raw"
+    problem: str = ""
     count: int = 0
 
     def counted(self, count: int) -> Topic:
         """Return the same topic with its number of messages."""
         return replace(self, count=count)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether its messages are CompressedImage."""
+        return self.transport != "raw"
+
+    @property
+    def base(self) -> str:
+        """The name that it shares with other forms of the same images."""
+        name = self.name.strip("/")
+        return name.removesuffix(f"/{self.transport}") if self.compressed else name
 
     def __str__(self) -> str:
         """Name and content, as error messages list it."""
@@ -51,19 +77,25 @@ class Topic:
 
 
 def topic_kind(name: str, msgtype: str, reader: AnyReader, raw: bytes) -> Topic | None:
-    """Look at a topic's first message; None for what no node takes, compressedDepth included."""
+    """Look at a topic's first message, by the rules of a node; None for what is no image."""
+    if msgtype in _VIDEO:
+        problem = "video is not read; republish it raw or compressed"
+        return Topic(name, None, msgtype, problem=problem)
     if msgtype not in {IMAGE, COMPRESSED, CAMERA_INFO}:
         return None
     message = cast("Any", reader.deserialize(raw, msgtype))
     if msgtype == CAMERA_INFO:
-        return Topic(name, "camera_info", compressed=False, content="camera info")
-    if msgtype == COMPRESSED:
-        if "compressedDepth" in message.format:
-            return None
-        return Topic(name, "colour", compressed=True, content=f"compressed, {message.format}")
-    kind: InputKind = "depth" if message.encoding in _DEPTH_ENCODINGS else "colour"
-    content = f"{message.width}x{message.height} {message.encoding}"
-    return Topic(name, kind, compressed=False, content=content)
+        return Topic(name, "camera_info", "camera info")
+    transport: Transport = "raw"
+    if msgtype == IMAGE:
+        content = f"{message.width}x{message.height} {message.encoding}"
+    else:
+        transport = "compressedDepth" if "compressedDepth" in message.format else "compressed"
+        content = f"compressed, {message.format}"
+    try:
+        return Topic(name, image_kind(message), content, transport)
+    except MessageError as error:
+        return Topic(name, None, content, transport, problem=str(error))
 
 
 def choose_topics(
@@ -78,8 +110,9 @@ def choose_topics(
         chosen: input topic -> bag topic, as the user says; "" feeds nothing.
 
     Returns:
-        Input topic -> topic of the bag, in the inputs' order, and notes on optional inputs that
-        several topics could feed: these are not fed.
+        Input topic -> topic of the bag, in the inputs' order, and notes on what is left out:
+        optional inputs that several topics could feed, images that no node can read, and other
+        forms of the same images.
 
     Raises:
         SettingError: a required input has no topic, or several; or the user's choice is not there.
@@ -89,14 +122,15 @@ def choose_topics(
         message = f"--topic: the node has no input {unknown[0]!r}; its inputs are {known}"
         raise SettingError(message)
     found: dict[str, Topic] = {}
-    notes: list[str] = []
+    notes = [f"left out: {topic}: {topic.problem}" for topic in available if topic.problem]
     for item in inputs:
         fitting = [topic for topic in available if topic.kind == item.kind]
         if item.topic in chosen:
-            fitting = _named(bag, item, fitting, chosen[item.topic])
+            fitting = _named(bag, item, available, chosen[item.topic])
         else:
             taken = {name.strip("/") for name in chosen.values()}
             fitting = [topic for topic in fitting if topic.name.strip("/") not in taken]
+            fitting = _one_form(fitting, notes)
             if item.kind == "camera_info" and len(fitting) > 1:
                 fitting = _siblings(item, found, fitting)
         if len(fitting) == 1:
@@ -110,18 +144,30 @@ def choose_topics(
     return found, notes
 
 
-def _named(bag: str, item: Input, fitting: list[Topic], name: str) -> list[Topic]:
+def _named(bag: str, item: Input, available: Sequence[Topic], name: str) -> list[Topic]:
     if not name:
         return []
-    named = [topic for topic in fitting if topic.name.strip("/") == name.strip("/")]
+    same = [topic for topic in available if topic.name.strip("/") == name.strip("/")]
+    named = [topic for topic in same if topic.kind == item.kind]
     if not named:
-        listed = ", ".join(str(topic) for topic in fitting) or "none"
+        fitting = [topic for topic in available if topic.kind == item.kind]
+        listed = ", ".join(_explained(topic) for topic in same or fitting) or "none"
         message = (
             f"--topic {item.topic}={name}: {bag} has no such topic with {_WANTED[item.kind]}; "
             f"it has {listed}"
         )
         raise SettingError(message)
     return named
+
+
+def _one_form(fitting: list[Topic], notes: list[str]) -> list[Topic]:
+    """Keep one of the topics that carry the same images, and note the others."""
+    kept: dict[str, Topic] = {}
+    for topic in sorted(fitting, key=lambda topic: _PREFERRED.index(topic.transport)):
+        same = kept.setdefault(topic.base, topic)
+        if same is not topic:
+            notes.append(f"left out: {topic}: {same.name} has the same images")
+    return [topic for topic in fitting if topic in kept.values()]
 
 
 def _siblings(item: Input, found: Mapping[str, Topic], infos: list[Topic]) -> list[Topic]:
@@ -145,5 +191,9 @@ def _refusal(bag: str, item: Input, listed: str, available: Sequence[Topic]) -> 
             f"{bag} has several topics for the input {item.topic!r} ({wanted}): {listed}; "
             f"choose one with --topic {item.topic}=NAME"
         )
-    there = ", ".join(str(topic) for topic in available) or "no images at all"
+    there = ", ".join(_explained(topic) for topic in available) or "no images at all"
     return f"{bag} has nothing for the input {item.topic!r} ({wanted}); it has {there}"
+
+
+def _explained(topic: Topic) -> str:
+    return f"{topic}: {topic.problem}" if topic.problem else str(topic)
