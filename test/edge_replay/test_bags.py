@@ -35,7 +35,7 @@ def _header(stamp: int) -> Any:  # noqa: ANN401
 
 
 def _image(stamp: int, encoding: str) -> Any:  # noqa: ANN401
-    size = {"rgb8": 3, "16UC1": 2}[encoding]
+    size = {"rgb8": 3, "16UC1": 2, "32FC2": 8}[encoding]
     data = np.zeros(4 * 6 * size, np.uint8)
     return TYPES.types[IMAGE](_header(stamp), 4, 6, encoding, 0, 6 * size, data)
 
@@ -156,3 +156,59 @@ def test_a_new_stamp_changes_nothing_else() -> None:
     assert stamp_of(message) == 123_456_789_012
     assert stamp_of(moved) == 9_876_543_210_987
     assert restamped(moved, 123_456_789_012) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "transports"),
+    [
+        ("bayer_compressed", {"color": "compressed"}),
+        ("colour_and_depth_png", {"color": "compressed", "depth": "compressed"}),
+        ("colour_and_compressed_depth", {"color": "compressed", "depth": "compressedDepth"}),
+        ("depth_of_other_size", {"color": "raw", "camera_info": "raw", "depth": "raw"}),
+    ],
+)
+def test_colour_and_depth_are_told_apart_by_what_is_inside(
+    shared_data: Path, name: str, transports: dict[str, str]
+) -> None:
+    inputs = (INPUTS[0], Input("camera_info", "camera_info", required=False), INPUTS[2])
+    recording = Recording(shared_data / "field" / "bags" / name, inputs, {})
+    assert {role: topic.transport for role, topic in recording.topics.items()} == transports
+    assert recording.notes == []
+
+
+def _compressed(stamp: int, form: str, data: bytes) -> Any:  # noqa: ANN401
+    array = np.frombuffer(data, np.uint8)
+    return TYPES.types["sensor_msgs/msg/CompressedImage"](_header(stamp), form, array)
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    bag = _write(
+        tmp_path / "bag",
+        [
+            (1, "/rgb/image", _image(1, "rgb8")),
+            (1, "/rgb/image/compressed", _compressed(1, "rgb8; jpeg compressed bgr8", b"\xff\xd8")),
+            (1, "/depth/image/compressed", _compressed(1, "16UC1; jpeg compressed ", b"\xff\xd8")),
+            (1, "/depth/image/compressedDepth", _compressed(1, "16UC1; compressedDepth png", b"")),
+            (1, "/video", _compressed(1, "h264", b"\0\0\0\1")),
+            (1, "/flow", _image(1, "32FC2")),
+            (1, "/rgb/camera_info", _info(1, 300.0)),
+        ],
+    )
+    recording = Recording(bag, INPUTS, {})
+    assert {role: topic.name for role, topic in recording.topics.items()} == {
+        "color": "/rgb/image",
+        "camera_info": "/rgb/camera_info",
+        "depth": "/depth/image/compressedDepth",
+    }
+    assert len(recording.notes) == 4
+    for topic, reason in [
+        ("/rgb/image/compressed", "/rgb/image has the same images"),
+        ("/depth/image/compressed", "depth in a codec that spoils it"),
+        ("/video", "JPEG, PNG"),
+        ("/flow", "'32FC2'"),
+    ]:
+        assert any(f"left out: {topic} (1 x" in n and reason in n for n in recording.notes)
+    chosen = Recording(bag, INPUTS, {"color": "/rgb/image/compressed"})
+    assert chosen.topics["color"].transport == "compressed"
+    with pytest.raises(SettingError, match=r"--topic color=/video.*h264.*JPEG, PNG"):
+        Recording(bag, INPUTS, {"color": "/video"})
