@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_runtime.codec_messages import codec_messages
 from edge_runtime.errors import MessageError
-from edge_runtime.picture_size import JPEG, PNG, declared_size, is_grey16_png
+from edge_runtime.picture_file import JPEG, PNG, declared_size, is_grey16_png
 from edge_runtime.rvl import decode_rvl
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _decode_depth(
     if is_rvl or _has_depth_header(data.data):
         if data.size < _DEPTH_HEADER.size:
             raise _undecodable(message, "it has no header")
-        scale, shift = _DEPTH_HEADER.unpack_from(data)
+        scale, shift = _DEPTH_HEADER.unpack_from(data.data)
         data = data[_DEPTH_HEADER.size :]
     stored = (_decode_rvl if is_rvl else _decode_picture)(message, data, max_pixels)
     named = _named_encoding(message)
@@ -158,7 +158,7 @@ def _decode_rvl(
 ) -> NDArray[Any]:
     if data.size < _RVL_HEADER.size:
         raise _undecodable(message, "it has no header")
-    width, height = _RVL_HEADER.unpack_from(data)
+    width, height = _RVL_HEADER.unpack_from(data.data)
     _check_size(message, width, height, max_pixels)
     try:
         depth = decode_rvl(data[_RVL_HEADER.size :], width * height)
@@ -170,9 +170,10 @@ def _decode_rvl(
 def _decode_picture(
     message: CompressedImageMessage, data: NDArray[np.uint8], max_pixels: int
 ) -> NDArray[Any]:
-    size = declared_size(data.data)
-    if size is None:
-        raise _undecodable(message, "it has no header of such a file")
+    try:
+        size = declared_size(data.data)
+    except ValueError as error:
+        raise _undecodable(message, str(error)) from error
     _check_size(message, *size, max_pixels)
     pixels = None
     # What OpenCV raises names lines of its own code: nothing that a user could act on.

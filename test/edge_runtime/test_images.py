@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 import sys
 import zlib
@@ -370,6 +371,16 @@ def test_the_declared_size_is_read_before_anything_is_decoded() -> None:
     assert to_bgr(message, HEIGHT * WIDTH).shape == (HEIGHT, WIDTH, 3)
     with pytest.raises(MessageError, match="16x12"):
         to_bgr(message, HEIGHT * WIDTH - 1)
+
+
+def test_a_png_takes_no_room_for_what_is_not_there() -> None:
+    png = compressed("png", smooth()).data
+    # The length of the chunk behind the header: OpenCV would make 4 GB for it.
+    longer = png[:33] + b"\xff\xff\xff\xf0" + png[37:]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(MessageError, match="cut off or damaged"):
+        to_bgr(SimpleNamespace(format="png", data=longer))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 @pytest.mark.parametrize("progressive", [0, 1])
