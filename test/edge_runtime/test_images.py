@@ -375,11 +375,12 @@ def test_the_declared_size_is_read_before_anything_is_decoded() -> None:
 
 def test_a_png_takes_no_room_for_what_is_not_there() -> None:
     png = compressed("png", smooth()).data
-    # The length of the chunk behind the header: OpenCV would make 4 GB for it.
-    longer = png[:33] + b"\xff\xff\xff\xf0" + png[37:]
+    # The lengths of the chunks behind the header and at the end: OpenCV would make 4 GB for one.
+    huge = b"\xff\xff\xff\xf0"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(MessageError, match="cut off or damaged"):
-        to_bgr(SimpleNamespace(format="png", data=longer))
+    for data in (png[:33] + huge + png[37:], png[:-12] + huge + png[-8:]):
+        with pytest.raises(MessageError, match="cut off or damaged"):
+            to_bgr(SimpleNamespace(format="png", data=data))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
