@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +11,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_runtime.errors import SettingError, first_problem
+from edge_worlds.arm.joints import Joints
 from edge_worlds.arm.paint import Paint, apply_paint
+from edge_worlds.arm.robot_model import load_model, refused
+from edge_worlds.arm.urdf import HIDDEN_GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 DESK_ARM = Path(__file__).parent / "desk_arm" / "arm.yaml"
@@ -28,7 +27,6 @@ OCCLUDER_SLOTS = 2
 _COLLISION_DEPTH = 0.01
 _POSE_ATTEMPTS = 100
 _NO_COLOUR = (0.5, 0.5, 0.5, 1.0)  # MuJoCo's default
-_REFERENCE = re.compile(r"""<(include|model)\b[^>]*?\bfile\s*=\s*["']([^"']+)""")
 
 
 class Keypoint(BaseModel):
@@ -137,50 +135,6 @@ def read_description(path: Path) -> ArmDescription:
     return description.model_copy(update={"model": (path.parent / description.model).resolve()})
 
 
-def model_files(model: Path) -> list[Path]:
-    """List what a robot model is made of: its file, what that includes, meshes and textures.
-
-    In the order of their paths as seen from the model's folder. A missing file is left out: who
-    loads the model is told of it.
-
-    Raises:
-        SettingError: The model is no URDF or MJCF.
-    """
-    folder = model.parent
-    # No picture depends on the licence, but the names of sets that were rendered so far do.
-    parts = {Path(os.path.normpath(part)) for part in (folder / "LICENSE", *_parts(model))}
-    return sorted(filter(Path.is_file, parts), key=lambda path: os.path.relpath(path, folder))
-
-
-def _parts(model: Path) -> Iterator[Path]:
-    spec = _specification(model)
-    meshes, textures = (model.parent / each for each in (spec.meshdir, spec.texturedir))
-    named = [(meshes, asset.file) for asset in (*spec.meshes, *spec.hfields, *spec.skins)]
-    for texture in spec.textures:
-        named += [(textures, file) for file in (texture.file, *texture.cubefiles)]
-    for folder, file in named:
-        yield folder / (Path(file).name if spec.strippath else file)
-    yield from _sources(model)
-
-
-def _sources(file: Path) -> Iterator[Path]:
-    """Yield an XML file, and what it includes and attaches, which the specification merges."""
-    yield file
-    for kind, name in _REFERENCE.findall(file.read_text(encoding="utf-8", errors="replace")):
-        yield from (_parts if kind == "model" else _sources)(file.parent / name)
-
-
-def _specification(model: Path) -> mujoco.MjSpec:
-    try:
-        return mujoco.MjSpec.from_file(str(model))
-    except (ValueError, mujoco.FatalError) as error:
-        raise _refused(model, error) from None
-
-
-def _refused(model: Path, error: Exception) -> SettingError:
-    return SettingError(f"robot model '{model}' cannot be loaded ({error}); give URDF or MJCF")
-
-
 class Arm:
     """A posable arm in a world with a floor plane at z = 0 and two movable occluders.
 
@@ -195,22 +149,20 @@ class Arm:
         """
         self.description = read_description(path)
         source = self.description.model
-        spec = _specification(source)
+        spec = load_model(source)
         try:
-            spec.compiler.fusestatic = False
-            spec.compiler.discardvisual = False
             apply_paint(spec, self.description.paint)
             self._add_scenery(spec)
             self.model = spec.compile()
         except (ValueError, mujoco.FatalError) as error:
-            raise _refused(source, error) from None
+            raise refused(source, error) from None
         self._colour_by_material()
         self.data = mujoco.MjData(self.model)
         self.floor = self._geom("scenery_floor")
         self.occluders = tuple(self._geom(f"scenery_{k}") for k in range(OCCLUDER_SLOTS))
-        scenery = {self.floor, *self.occluders}
-        self.geoms = np.array([g for g in range(self.model.ngeom) if g not in scenery])
-        self._low, self._high = self._joint_ranges()
+        self.geoms = self._seen_geoms()
+        self._bound_bodies()
+        self._joints = Joints(self.model, self.description.joints)
         self._frames = [self._frame(keypoint) for keypoint in self.description.keypoints]
         self.hide_occluders()
 
@@ -222,7 +174,7 @@ class Arm:
 
     @staticmethod
     def _add_scenery(spec: mujoco.MjSpec) -> None:
-        common = {"contype": 0, "conaffinity": 0}
+        common = {"contype": 0, "conaffinity": 0, "group": 0}
         spec.worldbody.add_geom(
             name="scenery_floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], **common
         )
@@ -235,24 +187,38 @@ class Arm:
     def _geom(self, name: str) -> int:
         return int(mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_GEOM, name))
 
-    def _joint_ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        limited = self.model.jnt_limited.astype(bool)
-        low = np.where(limited, self.model.jnt_range[:, 0], -np.pi)
-        high = np.where(limited, self.model.jnt_range[:, 1], np.pi)
-        known = [self.model.joint(k).name for k in range(self.model.njnt)]
-        for name, (least, most) in self.description.joints.items():
-            if name not in known:
-                message = f"joints: the model has no joint '{name}'; it has {', '.join(known)}"
-                raise SettingError(message)
-            k = known.index(name)
-            if not low[k] <= least <= most <= high[k]:
-                message = (
-                    f"joints: [{least:g}, {most:g}] for '{name}' is refused; give a range within "
-                    f"the model's limits, {low[k]:g} to {high[k]:g}"
-                )
-                raise SettingError(message)
-            low[k], high[k] = least, most
-        return low, high
+    def _seen_geoms(self) -> NDArray[np.intp]:
+        model = self.model
+        seen = (model.geom_group < HIDDEN_GROUP) & (model.geom_rgba[:, 3] > 0)
+        seen[[self.floor, *self.occluders]] = False
+        if not seen[model.geom_type != mujoco.mjtGeom.mjGEOM_PLANE].any():
+            message = (
+                f"robot model '{self.description.model}' has nothing to see: give its links "
+                f"<visual> shapes (URDF), or geoms of a group below {HIDDEN_GROUP} that are not "
+                "transparent (MJCF)"
+            )
+            raise SettingError(message)
+        return np.flatnonzero(seen)
+
+    def _bound_bodies(self) -> None:
+        """Let the bodies' bounds, by which the ray caster culls, hold what is seen.
+
+        The compiler bounds what collides alone. Boxes are about the bodies' origins, where MuJoCo
+        3.17 takes their middle to be.
+        """
+        model = self.model
+        reach = np.zeros((model.nbody, 3))
+        rotation = np.empty(9)
+        for geom in range(model.ngeom):
+            mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
+            axes = rotation.reshape(3, 3)
+            middle = model.geom_pos[geom] + axes @ model.geom_aabb[geom, :3]
+            corner = np.abs(middle) + np.abs(axes) @ model.geom_aabb[geom, 3:]
+            body = model.geom_bodyid[geom]
+            reach[body] = np.maximum(reach[body], corner)
+        bounded = np.flatnonzero(model.body_bvhnum)
+        model.bvh_aabb[model.body_bvhadr[bounded], :3] = 0
+        model.bvh_aabb[model.body_bvhadr[bounded], 3:] = reach[bounded]
 
     def _frame(self, keypoint: Keypoint) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         for kind, positions, rotations in (
@@ -272,11 +238,15 @@ class Arm:
         raise SettingError(message)
 
     def pose(self, joints: NDArray[np.float64]) -> None:
-        """Move the joints; `joints` in the model's order, each in its own unit (rad or m)."""
+        """Move the joints; `joints` in the model's order, each in its own unit (rad or m).
+
+        Joints that follow others are where these put them, whatever is given.
+        """
         if joints.shape != (self.model.nq,):
-            message = f"{joints.shape} joint values given; the arm has {self.model.nq} joints"
+            message = f"{joints.shape} joint values given; the arm has {self.model.nq}"
             raise SettingError(message)
         self.data.qpos[:] = joints
+        self._joints.couple(self.data.qpos)
         mujoco.mj_kinematics(self.model, self.data)
 
     def random_joints(self, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -285,16 +255,15 @@ class Arm:
         Leaves the arm in that pose. A model that collides with itself in every tried pose
         (coarse collision meshes) gets the last one.
         """
-        joints = np.zeros(self.model.nq)
         for _ in range(_POSE_ATTEMPTS):
-            joints = rng.uniform(self._low, self._high)
-            self.pose(joints)
+            self.pose(self._joints.sample(rng))
             if self.keypoints()[1:, 2].min() < 0.02:  # noqa: PLR2004 - metres above the floor
                 continue
             mujoco.mj_collision(self.model, self.data)
             depths = self.data.contact.dist[: self.data.ncon]
             if not (depths < -_COLLISION_DEPTH).any():
                 break
+        joints: NDArray[np.float64] = self.data.qpos.copy()
         return joints
 
     def keypoints(self) -> NDArray[np.float64]:
@@ -331,12 +300,11 @@ class Arm:
         geom = self.occluders[slot]
         self.model.geom_type[geom] = shape
         self.model.geom_size[geom] = half_size
-        # The ray caster culls by these bounds, which the compiler made for the original box.
+        # The ray caster culls by these bounds, which the compiler made for the original box. There
+        # is no bounding-volume tree of it: the compiler makes none of what does not collide.
         bound = float(np.linalg.norm(half_size))
         self.model.geom_rbound[geom] = bound
         self.model.geom_aabb[geom] = (0, 0, 0, bound, bound, bound)
-        body = self.model.geom_bodyid[geom]
-        self.model.bvh_aabb[self.model.body_bvhadr[body]] = (0, 0, 0, bound, bound, bound)
         self.data.mocap_pos[slot] = position
         self.data.mocap_quat[slot] = quaternion / np.linalg.norm(quaternion)
         mujoco.mj_kinematics(self.model, self.data)

@@ -80,6 +80,7 @@ def _paint_mesh(
                 material="" if number >= 0 else geom.material,
                 contype=geom.contype,
                 conaffinity=geom.conaffinity,
+                group=geom.group,
             )
             coated.alt = geom.alt  # the orientation where MJCF gives no quaternion
             if geom.frame is not None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from edge_worlds.arm.urdf import HIDDEN_GROUP
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from edge_worlds.camera import Camera
 
 _SHADOW_BIAS = 2e-3
+_SHOWN_GROUPS = (np.arange(mujoco.mjNGROUP) < HIDDEN_GROUP).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def _cast(
         arm.data,
         origin,
         np.ascontiguousarray(directions).ravel(),
-        None,
+        _SHOWN_GROUPS,
         True,  # noqa: FBT003 - MuJoCo's positional flag: static geoms are hit too
         -1,
         geom,
