@@ -1,4 +1,4 @@
-"""The command `compress`: train, run, sensitivity, build, inspect, report, schema."""
+"""The command `compress`: train, run, sensitivity, build, inspect, report, schema, cache."""
 
 from __future__ import annotations
 
@@ -82,6 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "skill", nargs="?", help="installed skill, whose `data` section is then checked, too"
     )
     schema.set_defaults(run=_schema)
+
+    cache = commands.add_parser("cache", help="show what rendered images are kept, or clear them")
+    cache.add_argument("--clear", action="store_true", help="remove them")
+    cache.set_defaults(run=_cache)
     return run_command(parser, argv)
 
 
@@ -205,3 +209,20 @@ def _schema(args: argparse.Namespace) -> None:
     from edge_compression.recipe import recipe_schema
 
     show_json(recipe_schema(compressible_skill(args.skill) if args.skill else None))
+
+
+def _cache(args: argparse.Namespace) -> None:
+    from edge_compression.cached_sets import cached_sets, clear, rows
+    from edge_compression.console import show, show_table
+    from edge_runtime.caching import cache_directory
+
+    sets = cached_sets()
+    total = f"{sum(each.bytes for each in sets) / 1e9:.2f} GB in {cache_directory()}"
+    if not sets:
+        show(f"no rendered images in {cache_directory()}")
+    elif args.clear:
+        clear(sets)
+        show(f"cleared {len(sets)} sets, {total}")
+    else:
+        show_table(rows(sets))
+        show(f"\n{total}; `compress cache --clear` removes them")

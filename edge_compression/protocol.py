@@ -84,6 +84,12 @@ class CompressibleSkill(Protocol):
         is undone: the network as it came is measured with this.
         """
 
+    def subset(self, data: Any, samples: int) -> Any:  # noqa: ANN401 - of the skill's own type
+        """Return the data section with about so many samples to train on, if it has more.
+
+        For what looks at a few batches only, so that no more data is made than is used.
+        """
+
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """Make the network that `network_config` described; `{}` is the unpruned default."""
 

@@ -22,6 +22,9 @@ _BATCHES = 32
 _BATCH_SIZE = 8
 _SEED = 7
 
+SAMPLES = _BATCHES * _BATCH_SIZE
+"""Of the training data that are looked at."""
+
 
 def saliencies(
     method: Saliency,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
@@ -13,7 +14,7 @@ from edge_compression.dependency import prunable_groups
 from edge_compression.job import TOOLS
 from edge_compression.recipe import PruneSettings, Saliency
 from edge_compression.results import SensitivityReport
-from edge_compression.saliency import saliencies
+from edge_compression.saliency import SAMPLES, saliencies
 from edge_compression.sensitivity import analyse
 from edge_compression.sensitivity_report import render_sensitivity
 from edge_runtime.bundle import Source
@@ -38,12 +39,14 @@ def survey(job: Job) -> SensitivityReport:
     """Measure every group by every saliency; write `sensitivity.json` and `sensitivity.html`.
 
     Targets and trial rates are those of the recipe's `prune`, else half of the MACs and the usual
-    rates. `trials.json` notes every trial as it ends: a run that was cut off goes on.
+    rates. `trials.json` notes every trial as it ends: a run that was cut off goes on. No more
+    training data is made than the saliencies look at.
 
     Raises:
         SettingError: the recipe names no checkpoint, nothing can be pruned, or the targets are out
             of reach.
     """
+    job = replace(job, data=job.skill.subset(job.data, SAMPLES))
     settings = job.recipe.recipe.prune or _USUAL
     network = load_checkpoint(job.checkpoint, job.skill)
     # Before the trials, because they are in vain where it cannot be met.

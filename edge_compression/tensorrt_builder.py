@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from edge_runtime.caching import cache_directory
 from edge_runtime.errors import EngineError
 from edge_runtime.files import write_whole
 from edge_runtime.tensorrt_engine import import_tensorrt, log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import ModuleType
 
     from edge_runtime.bundle import Shape, TensorSpec
@@ -139,9 +139,7 @@ def _failure(what: str, complaints: Any) -> EngineError:  # noqa: ANN401 - our l
 
 
 def _cache_file(device: str) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "compressed_grasp" / "tensorrt"
-    return folder / f"{device}.timing"
+    return cache_directory() / "tensorrt" / f"{device}.timing"
 
 
 def _attach_cache(config: Any, file: Path) -> None:  # noqa: ANN401 - an IBuilderConfig

@@ -159,6 +159,10 @@ class PoseSkill:
         """The network as it came sees the whole image."""
         return data.model_copy(update={"input_size": None})
 
+    def subset(self, data: PoseData, samples: int) -> PoseData:
+        """The first of the images."""
+        return data.model_copy(update={"images": min(samples, data.images)})
+
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """`config`: {"widths": five channel counts}, or {} for the published ones."""
         from pose_fcn.network import FCNPose

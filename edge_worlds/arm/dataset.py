@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import shutil
+import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import joblib
@@ -16,6 +18,7 @@ import mujoco
 import numpy as np
 from tqdm import tqdm
 
+from edge_runtime.caching import SHARD_FILE, cache_directory
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, whole_directory
 from edge_worlds.arm.model import Arm, read_description
@@ -25,10 +28,14 @@ from edge_worlds.arm.scene import SceneSampler, photo_paths
 from edge_worlds.arm.urdf import HIDDEN_GROUP
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 _SHARD = 250
 _ROOMS = 10_000  # between the rooms of one seed and those of the next
+_TRIED = 4
 _WORLD = 3
 """Raised whenever a change of this package changes the pictures: old sets are then made anew."""
 _UNCHANGED_SINCE = 2
@@ -39,8 +46,15 @@ class PictureSource(Protocol):
     """What determines every image of a set but their number: image k depends on it and k."""
 
     @property
+    def size(self) -> int:
+        """Side of the square images, pixels."""
+
+    @property
     def seed(self) -> int:
         """Of the random numbers."""
+
+    def title(self) -> str:
+        """Name the set for those who wait for it."""
 
     def digest(self) -> str:
         """Identify the set: 16 hex digits over the content of all that goes into it."""
@@ -60,6 +74,10 @@ class ImageSource:
     size: int
     seed: int
     backgrounds: Path | None = None
+
+    def title(self) -> str:
+        """Say in a few words which images these are."""
+        return f"{read_description(self.description).name}, {self.size} px, seed {self.seed}"
 
     def digest(self) -> str:
         """Identify the set: 16 hex digits over the content of all that goes into it."""
@@ -101,6 +119,10 @@ class NegativeSource:
             "photographs": [[path.name, _photo_sha256(path)] for path in photos],
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def title(self) -> str:
+        """Name the set for those who wait for it."""
+        return f"{self.size}x{self.size} pixels without {read_description(self.description).name}"
 
     def sampler(self, shard: int) -> NegativeSampler:
         """Draw pictures without the arm, with a room of its own for every shard."""
@@ -154,24 +176,22 @@ class ImageSet:
         return image
 
 
-def cache_directory() -> Path:
-    """Where rendered sets are kept: $XDG_CACHE_HOME/compressed_grasp, else under ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "compressed_grasp"
-
-
 def image_set(source: PictureSource, count: int, cache: Path | None = None) -> ImageSet:
     """The set's first `count` images, rendering those that the cache lacks.
 
-    Rendering shows its progress, uses joblib's current backend (local processes, or a cluster
-    inside `joblib.parallel_config`), and goes on where it was cut off.
+    What rendering will cost is said first. It shows its progress, uses joblib's current backend
+    (local processes, or a cluster inside `joblib.parallel_config`), and goes on where it was cut
+    off.
 
     Raises:
         SettingError: The arm or the backgrounds cannot be used, or the cache cannot be written.
     """
     folder = (cache or cache_directory()) / "arm" / source.digest()
-    missing = [k for k in range(-(-count // _SHARD)) if not _shard(folder, k).is_dir()]
+    with _kept_in(folder):
+        missing = [k for k in range(-(-count // _SHARD)) if not _shard(folder, k).is_dir()]
     if missing:
+        _announce(source, folder, len(missing) * _SHARD)
+        note = {"set": source.title(), "samples": _SHARD}
         # Asked again when its turn comes: another process may have been faster.
         jobs = (
             joblib.delayed(_render_shard)(source, k)
@@ -183,9 +203,32 @@ def image_set(source: PictureSource, count: int, cache: Path | None = None) -> I
         with bar:
             # A worker may be another machine, whose disk is not ours: the pictures come back.
             for shard, arrays in parallel(jobs):
-                _keep(_shard(folder, shard), arrays)
+                _keep(_shard(folder, shard), arrays, note)
                 bar.update(_SHARD)
     return ImageSet(folder, count)
+
+
+def _announce(source: PictureSource, folder: Path, images: int) -> None:
+    """Say how long and how large it will be, which a few pictures tell.
+
+    Raises:
+        SettingError: The arm or the backgrounds cannot be used, or the folder not be made.
+    """
+    sampler = source.sampler(0)
+    ends = [time.perf_counter()]
+    for k in range(_TRIED):
+        sampler.sample(np.random.default_rng((source.seed, k)))
+        ends.append(time.perf_counter())
+    # The first is slower than those that follow.
+    seconds = (ends[-1] - ends[1]) / (_TRIED - 1) * images / joblib.effective_n_jobs(-1)
+    with _kept_in(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        need, free = images * 3 * source.size**2, shutil.disk_usage(folder).free
+    sys.stderr.write(
+        f"rendering {images:,} images of {source.title()}: about {max(seconds / 60, 1):,.0f} min "
+        f"and {need / 1e9:.2f} of {free / 1e9:,.2f} GB free in {folder}\n"
+    )
+    sys.stderr.flush()
 
 
 def _shard(folder: Path, number: int) -> Path:
@@ -202,23 +245,26 @@ def _render_shard(source: PictureSource, shard: int) -> tuple[int, dict[str, NDA
     return shard, {name: np.stack([getattr(sample, name) for sample in samples]) for name in names}
 
 
-def _keep(target: Path, arrays: dict[str, NDArray[Any]]) -> None:
+def _keep(target: Path, arrays: dict[str, NDArray[Any]], note: dict[str, Any]) -> None:
     if target.is_dir():
         return  # another process was faster
     bgr = io.BytesIO()
     np.save(bgr, arrays["bgr"])
+    with _kept_in(target.parent), whole_directory(target) as folder:
+        # Not by np.save, whose failures do not say that the disk is full.
+        (folder / "bgr.npy").write_bytes(bgr.getbuffer())
+        (folder / SHARD_FILE).write_text(json.dumps(note))
+        np.savez(folder / "labels.npz", keypoints=arrays["keypoints"], in_image=arrays["in_image"])
+
+
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Name the remedy where the cache's file system refuses."""
     try:
-        with whole_directory(target) as folder:
-            # Not by np.save, whose failures do not say that the disk is full.
-            (folder / "bgr.npy").write_bytes(bgr.getbuffer())
-            np.savez(
-                folder / "labels.npz",
-                keypoints=arrays["keypoints"],
-                in_image=arrays["in_image"],
-            )
+        yield
     except OSError as error:
         message = (
-            f"rendered images cannot be kept in {target.parent} ({error.strerror}): free space "
-            "there, or let XDG_CACHE_HOME name another folder"
+            f"rendered images cannot be kept in {folder} ({error.strerror}): free space there, or "
+            "let XDG_CACHE_HOME name another folder"
         )
         raise SettingError(message) from error

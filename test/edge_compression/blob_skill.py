@@ -31,6 +31,7 @@ class BlobData(BaseModel):
     noise: float = 0.3
     side: int = SIDE
     calibration: int = 16
+    images: int = 10_000  # which stand for what is costly to render
     brightness: RecipePath | None = None  # a text file; it stands for a folder of pictures
 
     def brightness_text(self) -> str:
@@ -68,6 +69,9 @@ class BlobSkill:
 
     def uncompressed(self, data: BlobData) -> BlobData:
         return data.model_copy(update={"side": SIDE})
+
+    def subset(self, data: BlobData, samples: int) -> BlobData:
+        return data.model_copy(update={"images": min(samples, data.images)})
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         return BlobNet(**config)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -129,6 +129,21 @@ def test_the_table_has_a_line_for_each_group(
     assert all(f"prune, {name}" in head for name in ALLOCATIONS)
     assert [line.split()[0] for line in lines[:3]] == ["up", "between", "second"]
     assert lines[-1].endswith(str(surveyed / "sensitivity.html"))
+
+
+def test_no_more_data_is_made_than_the_saliencies_look_at(
+    folder: Path, surveyed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skill = type(compressible_skill("blob"))
+    batches, asked = skill.batches, []
+
+    def recorded(self: object, data: Any, split: str, *rest: int) -> Iterator[Batch]:  # noqa: ANN401
+        asked.append((split, data.images))
+        return batches(self, data, split, *rest)
+
+    monkeypatch.setattr(skill, "batches", recorded)
+    assert main(["sensitivity", str(folder / "recipe.yaml"), "--output", str(surveyed)]) == 0
+    assert set(asked) == {("train", 32 * 8)}
 
 
 def test_trials_that_ended_before_a_kill_are_not_done_again(
