@@ -160,8 +160,12 @@ class PoseSkill:
         return data.model_copy(update={"input_size": None})
 
     def subset(self, data: PoseData, samples: int) -> PoseData:
-        """The first of the images."""
-        return data.model_copy(update={"images": min(samples, data.images)})
+        """The first of the images, with and without the arm."""
+        fewer: dict[str, Any] = {"images": min(samples, data.images)}
+        if data.negatives is not None:
+            some = min(samples, data.negatives.images)
+            fewer["negatives"] = data.negatives.model_copy(update={"images": some})
+        return data.model_copy(update=fewer)
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """`config`: {"widths": five channel counts}, or {} for the published ones."""

@@ -54,7 +54,7 @@ class PictureSource(Protocol):
         """Of the random numbers."""
 
     def title(self) -> str:
-        """Name the set for those who wait for it."""
+        """Say in a few words which images these are."""
 
     def digest(self) -> str:
         """Identify the set: 16 hex digits over the content of all that goes into it."""
@@ -121,8 +121,9 @@ class NegativeSource:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def title(self) -> str:
-        """Name the set for those who wait for it."""
-        return f"{self.size}x{self.size} pixels without {read_description(self.description).name}"
+        """Say in a few words which images these are."""
+        name = read_description(self.description).name
+        return f"scenes without {name}, {self.size} px, seed {self.seed}"
 
     def sampler(self, shard: int) -> NegativeSampler:
         """Draw pictures without the arm, with a room of its own for every shard."""
