@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import zipfile
-from typing import TYPE_CHECKING, Any
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
 from compressed_slam.network import DroidNet
 from edge_runtime.errors import SettingError
-from edge_runtime.weights import weight_faults
+from edge_runtime.weights import find_weights, match_names, opened, weight_faults
+from edge_runtime.weights_file import read_weights_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
+_LOG = logging.getLogger(__name__)
 _PREFIX = "module."
 _HEADS = ("update.delta.2.", "update.weight.2.")
 _HEAD_CHANNELS = 3  # as stored; the last is not used
@@ -31,40 +32,27 @@ def load_droid_checkpoint(path: Path) -> DroidNet:
         SettingError: no such file, one that is damaged or holds something else, or weights that
             are not finite. Pickled code is never run.
     """
-    stored = _read(path)
+    load = partial(torch.load, map_location="cpu", weights_only=True)
+    where, stored = find_weights(read_weights_file(path, load, _REMEDY))
+    if stored is None:
+        found = f"several sets of weights ({where})" if where else "no weights by their names"
+        message = f"checkpoint '{path}' holds {found}: {_REMEDY}"
+        raise SettingError(message)
     network = DroidNet()
     ours = network.state_dict()
     expected = {_PREFIX + key: _as_stored(key, value) for key, value in ours.items()}
-    if faults := weight_faults(expected, stored):
+    matched = match_names(stored, expected)
+    if faults := weight_faults(expected, matched):
         message = (
             f"checkpoint '{path}' does not hold the weights of DROID-SLAM; {faults}; {_REMEDY}"
         )
         raise SettingError(message)
+    if said := opened(where, stored, matched):
+        _LOG.warning("checkpoint '%s': %s", path, said)
     network.load_state_dict(
-        {key: stored[_PREFIX + key][: len(value)] for key, value in ours.items()}
+        {key: matched[_PREFIX + key][: len(value)] for key, value in ours.items()}
     )
     return network.eval()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f"checkpoint '{path}' cannot be read ({error.strerror}): {_REMEDY}"
-        raise SettingError(message) from error
-    damaged = f"checkpoint '{path}' is damaged or holds no weights by their names: {_REMEDY}"
-    try:
-        # torch.load passes over the sums that show whether a weight was damaged.
-        wrong = zipfile.ZipFile(io.BytesIO(content)).testzip()
-        stored = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        message = f"checkpoint '{path}' holds more than weights, which could run code: {_REMEDY}"
-        raise SettingError(message) from error
-    except Exception as error:  # whatever unpacking makes of wrong bytes
-        raise SettingError(damaged) from error
-    if wrong or not isinstance(stored, dict):
-        raise SettingError(damaged)
-    return stored
 
 
 def _as_stored(key: str, value: Tensor) -> Tensor:

@@ -1,16 +1,32 @@
-"""Checkpoints: a network's description and its weights in one file, loaded without running code."""
+"""Checkpoints: a network's description and its weights in one file, loaded without running code.
+
+torch.save writes a dict: "skill" (name), "network" (description, JSON values, for the skill's
+`build_network`; {} is the default network) and "state" (the network's state_dict). A training's
+state file has "trainee", "optimiser", "identity", "step", "ended", "best", "curve", "judgements"
+and "seconds" as well. A bare state_dict, also inside `state_dict` or `model` and with prefixes such
+as `module.` in its names, is read as the weights of the default network.
+"""
 
 from __future__ import annotations
 
 import io
-import pickle
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from edge_compression.console import note
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
-from edge_runtime.weights import NOT_FINITE, weight_faults
+from edge_runtime.weights import (
+    NOT_FINITE,
+    UNUSABLE,
+    find_weights,
+    match_names,
+    opened,
+    weight_faults,
+)
+from edge_runtime.weights_file import read_weights_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +35,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edge_compression.protocol import CompressibleSkill
+
+_MAKE = "make one with `compress train`"
+_REMEDIES = {
+    NOT_FINITE: "train again with a lower learning_rate",
+    UNUSABLE: "save dense floating-point values, as .to_dense(), .dequantize() or .float() gives",
+}
 
 
 def save_checkpoint(
@@ -48,39 +70,29 @@ def save_checkpoint(
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint as plain values and tensors; a training's state file is one, too.
 
+    A file without a description of the network gives {"network": {}, "state": its weights,
+    "opened": the keys under which they lay}.
+
     Raises:
         SettingError: no such file, or what it holds is no checkpoint. Pickled code is never run.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = (
-            f"checkpoint '{path}' cannot be read ({error.strerror}): make one with "
-            "`compress train`, or correct the path in the recipe"
-        )
-        raise SettingError(message) from error
-    try:
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        message = (
-            f"checkpoint '{path}' holds more than weights, which could run code, or is no torch "
-            'file: save {"network": description, "state": network.state_dict()} with torch.save'
-        )
-        raise SettingError(message) from error
-    except Exception as error:  # a damaged file makes the reader stumble in many ways
-        message = f"checkpoint '{path}' is damaged or no torch file: copy or make it again"
-        raise SettingError(message) from error
+    load = partial(torch.load, map_location="cpu", weights_only=True)
+    checkpoint = read_weights_file(path, load, _MAKE)
     if (
-        not isinstance(checkpoint, dict)
-        or not isinstance(checkpoint.get("network"), dict)
-        or not isinstance(checkpoint.get("state"), dict)
+        isinstance(checkpoint, dict)
+        and isinstance(checkpoint.get("network"), dict)
+        and isinstance(checkpoint.get("state"), dict)
     ):
+        return checkpoint
+    where, weights = find_weights(checkpoint)
+    if weights is None:
+        found = f"holds several sets of weights ({where})" if where else "holds no weights by name"
         message = (
-            f"checkpoint '{path}' must hold a dict with the keys 'network' (the network's "
-            "description, {} for the default) and 'state' (its state_dict)"
+            f"checkpoint '{path}' {found}: save network.state_dict() alone with torch.save, or "
+            f"{_MAKE}"
         )
         raise SettingError(message)
-    return checkpoint
+    return {"network": {}, "state": weights, "opened": where}
 
 
 def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
@@ -99,23 +111,27 @@ def load_checkpoint(path: Path, skill: CompressibleSkill) -> nn.Module:
         raise SettingError(message)
     try:
         network = skill.build_network(checkpoint["network"])
-    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+    except Exception as error:  # a skill's own, on values of which it knows nothing
         reason = next(iter(str(error).splitlines()), "no reason given")
         message = f"checkpoint '{path}' describes no network of '{skill.name}': {reason}"
         raise SettingError(message) from error
-    _check(path, skill, network.state_dict(), checkpoint["state"])
-    network.load_state_dict(checkpoint["state"])
+    expected, stored = network.state_dict(), checkpoint["state"]
+    matched = match_names(stored, expected)
+    _check(path, skill, expected, matched)
+    if said := opened(checkpoint.get("opened", ""), stored, matched):
+        note(f"checkpoint '{path}': {said}")
+    network.load_state_dict(matched)
     return network.eval()
 
 
 def _check(
-    path: Path, skill: CompressibleSkill, ours: Mapping[str, Any], theirs: Mapping[str, Any]
+    path: Path, skill: CompressibleSkill, ours: Mapping[str, Any], theirs: Mapping[Any, Any]
 ) -> None:
     faults = weight_faults(ours, theirs)
     if not faults:
         return
-    remedy = "give the checkpoint of this network, or its description"
-    if faults.startswith(NOT_FINITE):  # and nothing else
-        remedy = "train again with a lower learning_rate"
+    usual = "give the checkpoint of this network, or its description"
+    # The first fault is the worst, and each of these two comes after all that are worse.
+    remedy = _REMEDIES.get(faults.partition(":")[0], usual)
     message = f"checkpoint '{path}' does not hold weights for '{skill.name}'; {faults}; {remedy}"
     raise SettingError(message)

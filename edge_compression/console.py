@@ -16,6 +16,11 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def note(text: str) -> None:
+    """Tell what the user may not expect."""
+    sys.stderr.write(f"note: {text}\n")
+
+
 def show(text: str) -> None:
     """Print a result."""
     sys.stdout.write(f"{text}\n")
@@ -23,7 +28,8 @@ def show(text: str) -> None:
 
 def show_json(values: object) -> None:
     """Print a result for programs."""
-    show(json.dumps(values, indent=2))
+    # A checkpoint may hold what JSON has no word for.
+    show(json.dumps(values, indent=2, default=str))
 
 
 def show_table(rows: Sequence[Mapping[str, object]]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edge_compression.console import show, show_facts, show_json, show_table
 from edge_runtime.bundle import load_bundle
 from edge_runtime.files import sha256
+from edge_runtime.weights import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
 
     checkpoint = read_checkpoint(path)
     tensors: list[dict[str, Any]] = [
-        {"tensor": name, "shape": str(tuple(value.shape)), "values": value.numel()}
+        {"tensor": name, "shape": described(value), "values": value.numel()}
         if isinstance(value, Tensor)
         else {"tensor": name, "shape": f"no tensor but {type(value).__name__}", "values": 0}
         for name, value in checkpoint["state"].items()
@@ -67,6 +68,8 @@ def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
         "values": sum(row["values"] for row in tensors),
         "sha256": sha256(path),
     }
+    if checkpoint.get("opened"):
+        facts["weights under"] = checkpoint["opened"]
     if "step" in checkpoint:
         facts["steps trained"] = checkpoint["step"]
     if as_json:

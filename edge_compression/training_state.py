@@ -102,20 +102,27 @@ def resume(
     """
     if not path.exists():
         return TrainingState()
+    ours = json.loads(identity)
     try:
         saved = torch.load(path, weights_only=True)
         theirs = json.loads(saved["identity"])
-    except Exception as error:
+        changed = [key for key in ours if ours[key] != theirs.get(key)]
+        state = None if changed else _restored(saved, trainee, optimiser)
+    except Exception as error:  # a file that was damaged or edited
         message = f"'{path}' is no state of a training: delete it, or give another --output"
         raise SettingError(message) from error
-    ours = json.loads(identity)
-    changed = [key for key in ours if ours[key] != theirs.get(key)]
-    if changed:
+    if state is None:
         message = (
             f"'{path}' belongs to a training with other {' and '.join(changed)}: "
             "give another --output, or start over with --restart"
         )
         raise SettingError(message)
+    return state
+
+
+def _restored(
+    saved: Mapping[str, Any], trainee: Trainee, optimiser: torch.optim.Optimizer
+) -> TrainingState:
     trainee.load_state_dict(saved["trainee"])
     optimiser.load_state_dict(saved["optimiser"])
     log = TrainingLog(

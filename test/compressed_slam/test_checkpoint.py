@@ -61,6 +61,20 @@ def test_the_published_file_gives_the_network_with_heads_of_two_channels(
     assert all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
 
 
+@pytest.mark.parametrize("front", ["", "_orig_mod.", "module._orig_mod."])
+def test_wrappers_and_other_prefixes_are_opened_and_it_is_said(
+    front: str, network: DroidNet, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = {front + k.removeprefix("module."): v for k, v in published(network).items()}
+    torch.save({"state_dict": state, "step": 9}, path)
+
+    loaded = load_droid_checkpoint(path).state_dict()
+
+    assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
+    (line,) = caplog.messages
+    assert "are taken from its 'state_dict', names such as" in line
+
+
 def _drop(state: State) -> None:
     del state["module.cnet.conv2.bias"]
 
@@ -89,9 +103,8 @@ def _round(state: State) -> None:
     state["module.fnet.conv1.bias"] = state["module.fnet.conv1.bias"].long()
 
 
-def _lose_the_prefix(state: State) -> None:
-    for name in list(state):
-        state[name.removeprefix("module.")] = state.pop(name)
+def _thin(state: State) -> None:
+    state["module.fnet.conv1.bias"] = state["module.fnet.conv1.bias"].to_sparse()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +120,7 @@ def _lose_the_prefix(state: State) -> None:
         (_spoil, "NaN or infinite: module.fnet.conv1.weight;"),
         (_say, "mis-shaped: module.fnet.conv1.bias str instead of (32,);"),
         (_round, "mis-shaped: module.fnet.conv1.bias (32,) of whole numbers instead of (32,);"),
-        (_lose_the_prefix, "and 96 more; unexpected: fnet.conv1.weight, "),
+        (_thin, "not plain numbers: module.fnet.conv1.bias sparse;"),
     ],
 )
 def test_wrong_weights_are_named(
@@ -142,6 +155,8 @@ def test_no_file_and_other_content_are_refused(path: Path) -> None:
     for content in (b"", b"PK\x03\x04", b"\x80\x02cos\nsystem\n.", bytes(range(256)) * 9):
         path.write_bytes(content)
         assert "damaged" in refusal(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n")
+    assert "is a git-lfs pointer" in refusal(path)
     torch.save(torch.zeros(3), path)
     assert "holds no weights by their names" in refusal(path)
 

@@ -267,6 +267,21 @@ def test_a_state_of_another_training_is_not_gone_on_from(
     assert read_checkpoint(output / "train_state.pt")["step"] == 3
 
 
+def test_a_state_that_lacks_a_part_is_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "training", tmp_path / "training")
+    state = tmp_path / "training" / "train_state.pt"
+    torch.save({**torch.load(state), "trainee": {}}, state)
+
+    assert main(["train", str(trained / "recipe.yaml"), "--output", str(tmp_path / "training")]) == 1
+
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line == (
+        f"compress: '{state}' is no state of a training: delete it, or give another --output"
+    )
+
+
 def test_a_state_of_data_that_was_edited_in_place_is_not_gone_on_from(
     tmp_path: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
