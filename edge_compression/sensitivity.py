@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
-from tqdm import tqdm
 
 from edge_compression import measure
 from edge_compression.dependency import prunable_groups, without
@@ -18,6 +17,7 @@ from edge_compression.results import GroupSensitivity, Sensitivity, Trial
 from edge_compression.saliency import saliencies
 from edge_compression.training_state import weights_digest
 from edge_runtime.files import write_whole
+from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,8 +83,8 @@ def analyse(
     missing = [question for question in questions if question.key not in known]
     jobs = (joblib.delayed(_answer)(skill.name, network, data, question) for question in missing)
     parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
-    bar = tqdm(total=len(questions), initial=len(questions) - len(missing), desc="trials")
-    with bar:
+    done = len(questions) - len(missing)
+    with progress(total=len(questions), initial=done, desc="pruning", unit="trial") as bar:
         for key, answer in parallel(jobs):
             known[key] = answer
             write_whole(notes, json.dumps({"identity": identity, "answers": known}))

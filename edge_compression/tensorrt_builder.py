@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from edge_runtime.caching import cache_directory
 from edge_runtime.errors import EngineError
 from edge_runtime.files import write_whole
+from edge_runtime.progress import progress
 from edge_runtime.tensorrt_engine import import_tensorrt, log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
+
+    from tqdm import tqdm
 
     from edge_runtime.bundle import Shape, TensorSpec
 
@@ -179,7 +180,7 @@ def _progress(tensorrt: ModuleType, stop: threading.Event) -> Any:  # noqa: ANN4
             del parent_phase  # phases are given from the outermost on
             with self._lock:
                 place = len(self._bars)
-                self._bars[phase_name] = tqdm(
+                self._bars[phase_name] = progress(
                     total=num_steps, desc=phase_name, position=place, leave=place == 0
                 )
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import math
-import sys
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
-from tqdm import tqdm
 
 from edge_compression.judging import headline_of
 from edge_compression.normalising import Trainee
@@ -17,6 +15,7 @@ from edge_compression.prefetching import Prefetcher, channels_last
 from edge_compression.teacher import Teacher
 from edge_compression.training_state import TrainingLog, resume, training_identity
 from edge_runtime.errors import SettingError
+from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +36,6 @@ _DRAWS = 2**32  # between the random numbers of one seed and those of the next
 # glibc's malloc.h
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
-_LOG_INTERVAL = 30.0  # seconds
 
 
 def train(
@@ -93,7 +91,7 @@ def train(
     with (
         trainee.assembled(),
         Prefetcher(stream, left) as batches,
-        _progress(settings.steps, state.step) as bar,
+        progress(total=settings.steps, initial=state.step, desc="training", unit="step") as bar,
     ):
         for batch in batches:
             state.step += 1
@@ -133,12 +131,6 @@ def train(
     network.load_state_dict(state.best or trainee.weights())
     network.eval()
     return log
-
-
-def _progress(steps: int, start: int) -> tqdm[NoReturn]:
-    # A file that the output goes to gets a line now and then, a terminal a moving bar.
-    interval = 0.2 if sys.stderr.isatty() else _LOG_INTERVAL
-    return tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, mininterval=interval)
 
 
 def _keep_freed_memory() -> None:

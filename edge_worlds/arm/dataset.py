@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import joblib
 import mujoco
 import numpy as np
-from tqdm import tqdm
 
 from edge_runtime.caching import SHARD_FILE, cache_directory
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, whole_directory
+from edge_runtime.progress import progress
 from edge_worlds.arm.model import Arm, read_description
 from edge_worlds.arm.negatives import NegativeSampler
 from edge_worlds.arm.robot_model import load_model, model_files
@@ -200,7 +200,7 @@ def image_set(source: PictureSource, count: int, cache: Path | None = None) -> I
             if not _shard(folder, k).is_dir()
         )
         parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
-        bar = tqdm(total=len(missing) * _SHARD, desc="rendering", unit="image", dynamic_ncols=True)
+        bar = progress(total=len(missing) * _SHARD, desc="rendering", unit="image")
         with bar:
             # A worker may be another machine, whose disk is not ours: the pictures come back.
             for shard, arrays in parallel(jobs):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import joblib
 import numpy as np
-from tqdm import tqdm
 
 from edge_runtime.command import run_command
 from edge_runtime.errors import SettingError
 from edge_runtime.files import whole_directory
+from edge_runtime.progress import progress
 from edge_worlds.arm.model import DESK_ARM, Arm
 from edge_worlds.arm.scene import SceneSampler, random_camera
 
@@ -64,7 +64,7 @@ def film(target: Path, description: Path, frames: int, size: tuple[int, int], se
     shots = parallel(joblib.delayed(_shoot)(description, joints, camera, seed) for joints in path)
     with whole_directory(target) as folder:
         labels = []
-        for k, (picture, label) in enumerate(tqdm(shots, "filming", frames, dynamic_ncols=True)):
+        for k, (picture, label) in enumerate(progress(shots, desc="filming", total=frames)):
             name = f"{k:06d}.jpg"
             quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
             cv2.imwrite(str(folder / name), picture, quality)
