@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from edge_compression.protocol import Arrays, CompressibleSkill
+    from edge_compression.protocol import Arrays, Batch, CompressibleSkill
     from edge_compression.recipe import QuantiseSettings
 
 Method = Literal["minmax", "entropy", "percentile"]
@@ -58,23 +58,33 @@ class Calibration:
 def calibration_images(
     skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings, names: Sequence[str]
 ) -> list[Arrays]:
-    """Take the network's inputs from the skill's calibration split, one image each.
+    """Take the network's inputs from the skill's calibration split, one image each."""
+    return [
+        {name: batch[name].contiguous().numpy() for name in names}
+        for batch in _batches(skill, data, settings)
+    ]
+
+
+def require_images(skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings) -> None:
+    """Look whether there are as many calibration images as the recipe asks for.
 
     Raises:
-        SettingError: the split has fewer images than the recipe asks for.
+        SettingError: the split has fewer.
     """
-    stream = skill.batches(data, "calibration", 1, settings.seed, 0)
-    images = [
-        {name: batch[name].contiguous().numpy() for name in names}
-        for batch in islice(stream, settings.calibration_images)
-    ]
-    if len(images) < settings.calibration_images:
+    found = sum(1 for _ in _batches(skill, data, settings))
+    if found < settings.calibration_images:
         message = (
             f"quantise.calibration_images = {settings.calibration_images}, but the data has "
-            f"{len(images)}: lower it, or give more images"
+            f"{found}: lower it, or give more images"
         )
         raise SettingError(message)
-    return images
+
+
+def _batches(
+    skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings
+) -> Iterator[Batch]:
+    stream = skill.batches(data, "calibration", 1, settings.seed, 0)
+    return islice(stream, settings.calibration_images)
 
 
 def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibration:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.command import run_command
 from edge_runtime.errors import SettingError
-from edge_runtime.share import share_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 # What needs torch or matplotlib is imported where it runs, so that --help comes at once.
 
@@ -24,29 +26,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a skill's network from its first weights")
-    train.add_argument("skill", help="installed skill, such as pose")
-    train.add_argument(
-        "--recipe",
-        type=Path,
-        help="YAML file (default: the shipped config/recipes/SKILL_train.yaml)",
-    )
+    _add_recipe(train)
     _add_output(train)
+    _add_json(train)
     train.set_defaults(run=_train)
 
     run = commands.add_parser("run", help="turn a checkpoint into an engine bundle and a report")
-    run.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
+    _add_recipe(run)
     _add_output(run)
     run.add_argument(
         "--force",
         action="store_true",
         help="put engines into the bundle that lose more than the recipe's max_drop, too",
     )
+    _add_json(run)
     run.set_defaults(run=_run)
 
     sensitivity = commands.add_parser(
         "sensitivity", help="show which layers of a checkpoint's network matter"
     )
-    sensitivity.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
+    _add_recipe(sensitivity)
     sensitivity.add_argument(
         "--output",
         type=Path,
@@ -54,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="folder (default: output/NAME_sensitivity of the recipe)",
     )
     _add_dask(sensitivity)
+    _add_json(sensitivity)
     sensitivity.set_defaults(run=_sensitivity)
 
     build = commands.add_parser("build", help="fit a bundle to this device: plan, fastest engine")
@@ -66,20 +66,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     build.add_argument(
         "--force", action="store_true", help="also what the bundle has for this device already"
     )
+    _add_json(build)
     build.set_defaults(run=_build)
 
     inspect = commands.add_parser("inspect", help="show what a bundle or a checkpoint holds")
     inspect.add_argument("path", type=Path, metavar="BUNDLE|CHECKPOINT")
-    inspect.add_argument("--json", action="store_true", help="for programs")
+    _add_json(inspect)
     inspect.set_defaults(run=_inspect)
 
     report = commands.add_parser("report", help="make report.html again from report.json")
     report.add_argument("folder", type=Path, metavar="DIR", help="the --output of `compress run`")
+    _add_json(report)
     report.set_defaults(run=_report)
 
     schema = commands.add_parser("schema", help="print the JSON schema of recipes, for editors")
     schema.add_argument(
-        "skill", nargs="?", help="installed skill, whose `data` section is then checked, too"
+        "skill",
+        nargs="?",
+        metavar="SKILL",
+        help="installed skill, whose `data` section is then checked, too",
     )
     schema.set_defaults(run=_schema)
 
@@ -87,6 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache.add_argument("--clear", action="store_true", help="remove them")
     cache.set_defaults(run=_cache)
     return run_command(parser, argv)
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +128,11 @@ def _add_dask(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _told(args: argparse.Namespace) -> AbstractContextManager[object]:
+    """Let standard output have nothing but the result where that is for programs."""
+    return redirect_stdout(sys.stderr) if args.json else nullcontext()
+
+
 def _seconds(text: str) -> float:
     message = f"'{text}' is no time: give seconds, 0 or more, such as 60 or 0.5"
     try:
@@ -128,38 +146,49 @@ def _seconds(text: str) -> float:
 
 def _train(args: argparse.Namespace) -> None:
     from edge_compression import first_training
-    from edge_compression.console import show_table
-    from edge_compression.job import compressible_skill, prepared
+    from edge_compression.console import show, show_report, show_table
+    from edge_compression.job import prepared
     from edge_compression.results import rows
+    from edge_compression.verdict import training_verdict
     from edge_compression.workers import workers
 
-    # Before its recipe is looked for: a misspelt skill has none.
-    skill = compressible_skill(args.skill)
-    recipe = args.recipe or share_directory() / "config" / "recipes" / f"{skill.name}_train.yaml"
-    with workers(args.dask), prepared(recipe, args.output, args.save_every) as job:
-        if job.skill.name != skill.name:
-            message = (
-                f"recipe '{recipe}' is for the skill '{job.skill.name}', not '{skill.name}': "
-                "give the recipe of the skill"
-            )
-            raise SettingError(message)
+    with (
+        _told(args),
+        workers(args.dask),
+        prepared(args.recipe, args.output, args.save_every) as job,
+    ):
         if args.restart:
             (job.output / first_training.STATE).unlink(missing_ok=True)
         report = first_training.train_from_scratch(job)
+    if args.json:
+        show_report(report)
+        return
+    show(training_verdict(report))
     show_table(rows([report.variant], report.headline))
+    page, checkpoint = first_training.HTML_FILE, first_training.CHECKPOINT
+    show(f"\ncheckpoint  {job.output / checkpoint}\nreport      {job.output / page}")
 
 
 def _run(args: argparse.Namespace) -> None:
     from edge_compression import pipeline
     from edge_compression.bundling import BUNDLE
-    from edge_compression.console import show, show_table
+    from edge_compression.console import show, show_report, show_table
     from edge_compression.job import prepared
     from edge_compression.report import HTML_FILE
     from edge_compression.results import rows
+    from edge_compression.verdict import verdict
     from edge_compression.workers import workers
 
-    with workers(args.dask), prepared(args.recipe, args.output, args.save_every) as job:
+    with (
+        _told(args),
+        workers(args.dask),
+        prepared(args.recipe, args.output, args.save_every) as job,
+    ):
         report = pipeline.compress(job, force=args.force, restart=args.restart)
+    if args.json:
+        show_report(report)
+        return
+    show(verdict(report))
     show_table(rows(report.variants, report.headline))
     for failure in report.failures:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")
@@ -168,20 +197,33 @@ def _run(args: argparse.Namespace) -> None:
 
 def _sensitivity(args: argparse.Namespace) -> None:
     from edge_compression import sensitivity_run
-    from edge_compression.console import show, show_table
+    from edge_compression.console import show, show_report, show_table
     from edge_compression.job import prepared
+    from edge_compression.verdict import sensitivity_verdict
     from edge_compression.workers import workers
 
-    with workers(args.dask), prepared(args.recipe, args.output, suffix="_sensitivity") as job:
+    with (
+        _told(args),
+        workers(args.dask),
+        prepared(args.recipe, args.output, suffix="_sensitivity") as job,
+    ):
         report = sensitivity_run.survey(job)
+    if args.json:
+        show_report(report)
+        return
+    show(sensitivity_verdict(report))
     show_table(sensitivity_run.rows(report))
     show(f"\nreport  {job.output / sensitivity_run.HTML_FILE}")
 
 
 def _build(args: argparse.Namespace) -> None:
     from edge_compression.building import build
+    from edge_compression.inspection import show_manifest
 
-    build(args.bundle, provider=args.provider, force=args.force)
+    with _told(args):
+        bundle = build(args.bundle, provider=args.provider, force=args.force)
+    if args.json:
+        show_manifest(bundle)
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -195,12 +237,16 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from edge_compression.console import show
+    from edge_compression.console import show, show_report
     from edge_compression.report import HTML_FILE, render
     from edge_compression.results import read_report
 
-    render(read_report(args.folder), args.folder / HTML_FILE)
-    show(str(args.folder / HTML_FILE))
+    report = read_report(args.folder)
+    render(report, args.folder / HTML_FILE)
+    if args.json:
+        show_report(report)
+    else:
+        show(str(args.folder / HTML_FILE))
 
 
 def _schema(args: argparse.Namespace) -> None:

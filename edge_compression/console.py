@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic import BaseModel
+
 
 def say(text: str) -> None:
     """Tell what begins now."""
@@ -30,6 +32,11 @@ def show_json(values: object) -> None:
     """Print a result for programs."""
     # A checkpoint may hold what JSON has no word for.
     show(json.dumps(values, indent=2, default=str))
+
+
+def show_report(report: BaseModel) -> None:
+    """Print a report for programs, as its file has it."""
+    show(report.model_dump_json(indent=2))
 
 
 def show_table(rows: Sequence[Mapping[str, object]]) -> None:

@@ -10,9 +10,10 @@ import torch
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.export import check_against_torch, export
-from edge_compression.job import TOOLS
+from edge_compression.job import TOOLS, metric_descriptions
 from edge_compression.results import TrainingReport
 from edge_compression.training import train
+from edge_compression.training_report import render_training
 from edge_compression.variants import Candidate, measure_variants
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, write_whole
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 CHECKPOINT = "trained.pt"
 STATE = "train_state.pt"
 JSON_FILE = "training.json"
+HTML_FILE = "training.html"
 
 
 def train_from_scratch(job: Job) -> TrainingReport:
-    """Train, evaluate, and write `trained.pt` and `training.json` into the output folder.
+    """Train, evaluate, and write `trained.pt`, `training.json` and `training.html` into the output.
 
     `train_state.pt` is there, too: a training that was cut off goes on from it.
 
@@ -60,8 +62,10 @@ def train_from_scratch(job: Job) -> TrainingReport:
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         headline=job.skill.headline,
+        metric_descriptions=metric_descriptions(job.skill),
         variant=variant,
         curve=log.curve,
+        judgements=log.judgements,
         seconds=log.seconds,
         checkpoint_sha256=sha256(checkpoint),
         recipe=job.recipe.source,
@@ -70,4 +74,5 @@ def train_from_scratch(job: Job) -> TrainingReport:
         host=describe_host(),
     )
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
+    render_training(report, job.output / HTML_FILE)
     return report

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_compression.console import show, show_facts, show_json, show_table
+from edge_compression.job import metric_descriptions
 from edge_runtime.bundle import load_bundle
+from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256
+from edge_runtime.skills import load_skill
 from edge_runtime.weights import described
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
     """Check the bundle's files and print its manifest."""
     bundle = load_bundle(path)
     if as_json:
-        show_json({"digest": bundle.digest, **bundle.manifest.model_dump(mode="json")})
+        show_manifest(bundle)
         return
     manifest = bundle.manifest
     show_facts(
@@ -47,6 +50,14 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
     )
     show("")
     show_table(_engines(bundle))
+    if described_metrics := _metrics(bundle):
+        show("")
+        show_facts(described_metrics)
+
+
+def show_manifest(bundle: Bundle) -> None:
+    """Print a bundle's digest and manifest as JSON."""
+    show_json({"digest": bundle.digest, **bundle.manifest.model_dump(mode="json")})
 
 
 def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
@@ -93,6 +104,16 @@ def _engines(bundle: Bundle) -> list[dict[str, object]]:
         }
         for file, engine in bundle.manifest.engines.items()
     ]
+
+
+def _metrics(bundle: Bundle) -> dict[str, str]:
+    """Return what the skill, if it is installed, says of the metrics in the table."""
+    try:
+        known = metric_descriptions(load_skill(bundle.manifest.skill))
+    except SettingError:
+        return {}
+    shown = {name for engine in bundle.manifest.engines.values() for name in engine.accuracy}
+    return {name: text for name, text in known.items() if name in shown}
 
 
 def _guard(guard: Guard | None) -> dict[str, object]:

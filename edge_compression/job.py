@@ -95,6 +95,11 @@ def prepared(
             raise SettingError(message) from error
 
 
+def metric_descriptions(skill: object) -> dict[str, str]:
+    """Return what a skill says of its metrics: name -> one line; not every skill does."""
+    return dict(getattr(skill, "metric_descriptions", {}))
+
+
 def compressible_skill(name: str) -> CompressibleSkill:
     """Find an installed skill that has a network to compress.
 

@@ -11,11 +11,11 @@ import torch
 from edge_compression import measure
 from edge_compression.aware import input_peaks, simulate
 from edge_compression.bundling import losers, make_bundle, source
-from edge_compression.calibration import calibration_images
+from edge_compression.calibration import calibration_images, require_images
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.engines import make_engines
-from edge_compression.job import TOOLS
+from edge_compression.job import TOOLS, metric_descriptions
 from edge_compression.pruning import describe_layers
 from edge_compression.report import HTML_FILE, render
 from edge_compression.results import JSON_FILE, CompressionReport, Failure
@@ -46,7 +46,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     also `pruned.pt`, `unpruned.onnx`, and what a run that was cut off goes on from: `stages/`,
     `aware_state.pt`. An engine that loses more than the recipe's `max_drop` is left out of the
     bundle unless `force` is given. With `restart` what an earlier run has trained is forgotten, as
-    soon as the checkpoint is known to be good.
+    soon as the checkpoint is known to be good and the data to have enough calibration images.
 
     Raises:
         SuiteError: a setting, the checkpoint or the data is refused, an exported graph is wrong,
@@ -55,6 +55,8 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     _require_kept(job.checkpoint, job.output)
     original = load_checkpoint(job.checkpoint, job.skill)
     origin = source(job)
+    if job.recipe.recipe.quantise is not None:
+        require_images(job.skill, job.data, job.recipe.recipe.quantise)
     if restart:
         shutil.rmtree(job.output / STAGES, ignore_errors=True)
         (job.output / AWARE_STATE).unlink(missing_ok=True)
@@ -72,6 +74,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         headline=job.skill.headline,
+        metric_descriptions=metric_descriptions(job.skill),
         variants=variants,
         failures=[Failure(variant=name, reason=reason) for name, reason in left_out.items()],
         stages=stages,

@@ -62,7 +62,8 @@ class Interface:
 class CompressibleSkill(Protocol):
     """One network of a skill, seen by compression.
 
-    `data` is always an instance of `data_model`, made from the recipe's `data` section.
+    `data` is always an instance of `data_model`, made from the recipe's `data` section. A skill may
+    also have `metric_descriptions`, a dict: what each metric of `evaluate` counts, in one line.
     """
 
     @property

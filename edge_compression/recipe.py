@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
 from edge_runtime.errors import SettingError
+from edge_runtime.share import share_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,7 +252,11 @@ def load_recipe(path: Path) -> LoadedRecipe:
     try:
         source = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except OSError as error:
-        message = f"recipe '{path}' cannot be read ({error.strerror}): give a YAML file"
+        shipped = share_directory() / "config" / "recipes"
+        message = (
+            f"recipe '{path}' cannot be read ({error.strerror}): give a YAML file; those that ship "
+            f"are in {shipped}"
+        )
         raise SettingError(message) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())

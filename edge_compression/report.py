@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import add_origin, exact, percent
+from edge_compression.report_parts import add_metrics, add_origin, exact, percent
 from edge_compression.report_pruning import add_layers, add_stages
-from edge_compression.results import UNPRUNED
+from edge_compression.verdict import bundled, chosen, verdict
 from edge_report.front import pareto_front
 
 if TYPE_CHECKING:
@@ -46,16 +46,6 @@ def render(report: CompressionReport, path: Path) -> None:
     page.write(path)
 
 
-def bundled(report: CompressionReport) -> list[Variant]:
-    """Return the variants whose graphs are in the bundle."""
-    rejected = _rejected(report)
-    return [
-        variant
-        for variant in report.variants
-        if report.bundle_digest and variant.file != UNPRUNED and variant.name not in rejected
-    ]
-
-
 def fronts(report: CompressionReport) -> dict[str, list[str]]:
     """Return for each cost the variants that no other one beats; rejected ones do not count."""
     rejected = _rejected(report)
@@ -81,32 +71,31 @@ def _drop(report: CompressionReport, variant: Variant) -> float:
 
 def _add_decision(page: Page, report: CompressionReport) -> None:
     inside = bundled(report)
-    first = report.variants[0]
-    timed = [variant for variant in inside if variant.latency_ms]
-    chosen = min(timed or inside or report.variants, key=lambda variant: variant.bytes)
+    first, ours = report.variants[0], chosen(report)
+    page.text(f"{verdict(report)}.")
     page.tiles(
         {
-            f"{report.headline}, {chosen.name}": exact(chosen.accuracy[report.headline]),
-            "less than before": exact(_drop(report, chosen)),
-            "of the parameters": percent(chosen.parameters / first.parameters),
-            "of the MACs": percent(chosen.macs / first.macs),
-            "of the bytes": percent(chosen.bytes / first.bytes),
-            "times as fast": _number(first.median / chosen.median),
+            f"{report.headline}, {ours.name}": exact(ours.accuracy[report.headline]),
+            f"of {report.headline} lost": exact(_drop(report, ours)),
+            "of the parameters lost": percent(1 - ours.parameters / first.parameters),
+            "of the MACs lost": percent(1 - ours.macs / first.macs),
+            "of the bytes lost": percent(1 - ours.bytes / first.bytes),
+            "times as fast": _number(first.median / ours.median),
         }
     )
     limit = report.max_drop
     allowed = "" if limit is None else f" The recipe allows {report.headline} to drop by {limit:g}."
     if inside:
         names = ", ".join(variant.name for variant in inside)
-        page.text(f"In the bundle: {names}. The figures above are of {chosen.name}.{allowed}")
+        page.text(f"In the bundle: {names}. The figures above are of {ours.name}.{allowed}")
     else:
         page.text(
             f"No bundle was written.{allowed} The figures above are of the smallest that was tried."
         )
     if report.macs_lost_to_input:
         page.text(
-            f"Of the MACs the smaller input takes {percent(report.macs_lost_to_input)}, "
-            f"pruning {percent(report.macs_lost_to_pruning)} of the rest."
+            f"Of the MACs {percent(report.macs_lost_to_input)} are lost to the smaller input, "
+            f"and {percent(report.macs_lost_to_pruning)} of the rest to pruning."
         )
 
 
@@ -117,8 +106,9 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
     page.section("Variants")
     page.table(
         "All in ONNX Runtime on this host, timed in turns, but for TensorRT's, which are not timed "
-        "here; MACs and time of one run; in brackets the change to the first; best of: no other "
-        "has less of it at no lower accuracy",
+        "here; MACs and time of one run; in brackets the share that is lost of the first's. Best "
+        "of: no other has less of it at no lower accuracy; dominated: for each of the three there "
+        "is such another; rejected: not in the bundle, for the reason below",
         _rows(report),
     )
     if report.failures:
@@ -149,6 +139,7 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
                 for v in report.variants
             ],
         )
+    add_metrics(page, report)
 
 
 def _rows(report: CompressionReport) -> list[dict[str, object]]:
@@ -187,7 +178,9 @@ def _changed(value: float, before: float, digits: str) -> str:
         return "-"
     if value == before or not before:
         return format(value, digits)
-    return f"{value:{digits}} ({100 * (value / before - 1):+.1f}\N{NO-BREAK SPACE}%)"
+    share = 1 - value / before
+    change = f"{percent(share)} lost" if share > 0 else f"{percent(-share)} more"
+    return f"{value:{digits}} ({change})"
 
 
 def _add_quantisation(page: Page, report: CompressionReport) -> None:

@@ -6,7 +6,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_compression.results import CompressionReport, Sensitivity, SensitivityReport
+    from edge_compression.results import (
+        CompressionReport,
+        Sensitivity,
+        SensitivityReport,
+        TrainingReport,
+    )
     from edge_report.page import Page
 
 Curve = tuple[list[float], list[float]]
@@ -26,8 +31,14 @@ def add_origin(
             "calibration": source.calibration,
         }
     )
-    page.facts(_flat(source.recipe))
+    page.facts(flat(source.recipe))
     page.facts({**report.host, **report.tools})
+
+
+def add_metrics(page: Page, report: CompressionReport | SensitivityReport | TrainingReport) -> None:
+    """Explain the metrics, as far as the skill does."""
+    if report.metric_descriptions:
+        page.facts(dict(report.metric_descriptions))
 
 
 def sensitivity_curves(sensitivity: Sensitivity) -> dict[str, dict[str, Curve]]:
@@ -52,11 +63,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%" if math.isfinite(share) else "-"
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    """Name nested values by their keys, joined with dots."""
+    found: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            found.update(flat(value, f"{prefix}{key}."))
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found

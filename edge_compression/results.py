@@ -171,6 +171,7 @@ class CompressionReport(_Result):
         forced: variants that lose more and are in the bundle nevertheless.
         macs_lost_to_input: share of the first variant's MACs that the recipe's smaller input takes.
         macs_lost_to_pruning: share of the rest that pruning takes.
+        metric_descriptions: what the skill says of its metrics.
     """
 
     schema_version: Literal[2] = 2
@@ -194,6 +195,7 @@ class CompressionReport(_Result):
     forced: list[str] = []
     macs_lost_to_input: float = 0.0
     macs_lost_to_pruning: float = 0.0
+    metric_descriptions: dict[str, str] = {}
 
 
 class SensitivityReport(_Result):
@@ -209,10 +211,11 @@ class SensitivityReport(_Result):
     source: Source
     tools: dict[str, str]
     host: dict[str, str]
+    metric_descriptions: dict[str, str] = {}
 
 
 class TrainingReport(_Result):
-    """What a training made, for a model card; fields as in `CompressionReport`."""
+    """What a training made, for a model card; fields as in `CompressionReport` and `Stage`."""
 
     schema_version: Literal[1] = 1
     skill: str
@@ -227,6 +230,8 @@ class TrainingReport(_Result):
     recipe_sha256: str
     tools: dict[str, str]
     host: dict[str, str]
+    judgements: list[tuple[int, float]] = []
+    metric_descriptions: dict[str, str] = {}
 
 
 def read_report(folder: Path) -> CompressionReport:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import add_origin, exact, percent, sensitivity_curves
+from edge_compression.report_parts import (
+    add_metrics,
+    add_origin,
+    exact,
+    percent,
+    sensitivity_curves,
+)
+from edge_compression.verdict import greatest, sensitivity_verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +26,9 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     from edge_report.page import Page
     from edge_report.small_multiples import share_curves_chart
 
-    groups = sorted(report.sensitivity.groups, key=_greatest, reverse=True)
+    groups = sorted(report.sensitivity.groups, key=greatest, reverse=True)
     page = Page(f"{report.name}: sensitivity", f"skill {report.skill}, {report.created}")
+    page.text(f"{sensitivity_verdict(report)}.")
     tiles: dict[str, object] = {
         f"{report.headline}, validation": exact(report.sensitivity.accuracy),
         "groups that can be pruned": len(groups),
@@ -29,6 +37,7 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     if groups:
         tiles["most sensitive"] = groups[0].group
     page.tiles(tiles)
+    add_metrics(page, report)
     if groups:
         page.section("Groups")
         page.table(
@@ -69,10 +78,6 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     page.write(path)
 
 
-def _greatest(group: GroupSensitivity) -> float:
-    return max(group.sensitivity.values(), default=0.0)
-
-
 def _row(group: GroupSensitivity) -> dict[str, object]:
     """Return a row of the first table; what a rate costs is the same whatever ranks filters."""
     losses = {trial.rate: trial.lost for trial in group.trials}
@@ -98,7 +103,7 @@ def _trials(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[d
         {
             "group": group.group,
             "saliency": trial.saliency,
-            "filters pruned": percent(trial.rate),
+            "filters lost": percent(trial.rate),
             report.headline: exact(trial.accuracy),
             "drop": exact(report.sensitivity.accuracy - trial.accuracy),
             "MACs lost": percent(trial.lost.get("macs", math.nan)),

@@ -11,7 +11,7 @@ from edge_compression.budgets import budgets
 from edge_compression.checkpoint import load_checkpoint
 from edge_compression.console import say
 from edge_compression.dependency import prunable_groups
-from edge_compression.job import TOOLS
+from edge_compression.job import TOOLS, metric_descriptions
 from edge_compression.recipe import PruneSettings, Saliency
 from edge_compression.results import SensitivityReport
 from edge_compression.saliency import SAMPLES, saliencies
@@ -65,6 +65,7 @@ def survey(job: Job) -> SensitivityReport:
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         headline=job.skill.headline,
+        metric_descriptions=metric_descriptions(job.skill),
         sensitivity=sensitivity,
         allocations=_allocations(job, network, sensitivity, settings, keep),
         source=Source(
@@ -93,7 +94,7 @@ def rows(report: SensitivityReport) -> list[dict[str, object]]:
                 for name, share in group.sensitivity.items()
             },
             **{
-                f"prune, {name}": f"{100 * rates[group.group]:.0f} %"
+                f"prune, {name}": f"{100 * rates[group.group]:.0f} % lost"
                 for name, rates in report.allocations.items()
             },
         }

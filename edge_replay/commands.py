@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import signal
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,11 +39,17 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="set several runs side by side")
     compare.add_argument("reports", type=Path, nargs="+", metavar="DIR", help="outputs of runs")
     compare.add_argument("--output", type=Path, metavar="FILE", help="also write a page, .html")
+    _add_json(compare)
     compare.set_defaults(run=_compare)
     show = commands.add_parser("show", help="print the figures of a run")
     show.add_argument("report", type=Path, metavar="DIR", help="output of a run")
+    _add_json(show)
     show.set_defaults(run=_show)
     return parser
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +86,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:=VALUE",
         help="parameter of the node",
     )
+    _add_json(parser)
     parser.set_defaults(run=_run)
 
 
@@ -85,9 +94,10 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         type=Path,
+        metavar="FOLDER",
         help="images (.png, .jpg), or a sequence of TUM, EuRoC, 7-Scenes, TartanAir or NDDS",
     )
-    parser.add_argument("bag", type=Path, help="bag directory to make")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag directory to make")
     parser.add_argument(
         "--rate",
         type=_positive,
@@ -99,6 +109,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "--compressed", action="store_true", help="keep the image files as CompressedImage"
     )
     parser.add_argument("--storage", choices=("sqlite3", "mcap"), default="sqlite3")
+    _add_json(parser)
     parser.set_defaults(run=_convert)
 
 
@@ -131,6 +142,9 @@ def _run(args: argparse.Namespace) -> None:
                 notes=notes,
             ),
         )
+    if args.json:
+        _say(report.model_dump_json(indent=2))
+        return
     _tell(report)
     _remark(report.remarks)
     _say(f"report: {args.output / 'report.html'}")
@@ -148,6 +162,9 @@ def _convert(args: argparse.Namespace) -> None:
         compressed=args.compressed,
         storage=args.storage,
     )
+    if args.json:
+        _say(json.dumps({"bag": str(args.bag), **asdict(done)}, indent=2))
+        return
     parts = [f"{done.images} images"]
     parts += [f"{done.depths} depth images"] if done.depths else []
     parts += [f"{done.poses} ground-truth poses"] if done.poses else []
@@ -162,8 +179,11 @@ def _compare(args: argparse.Namespace) -> None:
     _check_page(args.output)
     reports = [load_report(path) for path in args.reports]
     names = run_names(reports, args.reports)
-    _say(run_table(reports, names))
-    _say(why_unmarked(reports) or f"{MARK} the better value")
+    if args.json:
+        _say(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
+    else:
+        _say(run_table(reports, names))
+        _say(why_unmarked(reports) or f"{MARK} the better value")
     if args.output is not None:
         from edge_replay.comparison import write_comparison
 
@@ -184,7 +204,11 @@ def _check_page(file: Path | None) -> None:
 def _show(args: argparse.Namespace) -> None:
     from edge_replay.results import load_report
 
-    _tell(load_report(args.report))
+    report = load_report(args.report)
+    if args.json:
+        _say(report.model_dump_json(indent=2))
+    else:
+        _tell(report)
 
 
 def _tell(report: RunReport) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from platform import python_version
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError, one_line
+from edge_runtime.host import tool_versions
 from edge_runtime.remedies import missing_module
 
 if TYPE_CHECKING:
@@ -18,14 +20,22 @@ _INTERRUPTED = 130
 _NOBODY_READS = 141
 
 
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Add `--version`, which prints the package's version and what it runs on."""
+    versions = {**tool_versions("compressed_grasp", "onnxruntime"), "Python": python_version()}
+    line = ", ".join(f"{name} {version}" for name, version in versions.items())
+    parser.add_argument("--version", action="version", version=line, help="show versions")
+
+
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Parse and call `args.run(args)`; return the exit code.
 
-    Sub-commands say what they run with `set_defaults(run=function)`. `--debug` is added, is taken
-    anywhere on the line, and lets exceptions through with their traceback. Usage errors leave
-    through argparse's own exit, with code 2. A reader that ends early, as `head` does, ends the
-    command quietly, with the code that shells give for SIGPIPE.
+    Sub-commands say what they run with `set_defaults(run=function)`. `--version` is added, and
+    `--debug`, which is taken anywhere on the line and lets exceptions through with their traceback.
+    Usage errors leave through argparse's own exit, with code 2. A reader that ends early, as `head`
+    does, ends the command quietly, with the code that shells give for SIGPIPE.
     """
+    add_version(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks of failures")
     words = list(sys.argv[1:] if argv is None else argv)
     # Sub-commands have parsers of their own, which do not know the option: take it out first.

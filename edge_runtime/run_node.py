@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from edge_runtime.command import add_version
 from edge_runtime.errors import one_line
 
 if TYPE_CHECKING:
@@ -89,9 +90,11 @@ def _parser(node_class: type[SkillNode[Any]]) -> argparse.ArgumentParser:
         f"{setting.descriptor().additional_constraints}"
         for setting in node_class.all_settings()
     ]
-    return argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=(inspect.getdoc(node_class) or "").partition("\n")[0],
         epilog="parameters, set by --ros-args -p NAME:=VALUE:\n" + "\n".join(lines),
-        usage="%(prog)s [-h] [--ros-args ...]",
+        usage="%(prog)s [-h] [--version] [--ros-args ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
+    return parser

@@ -95,7 +95,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[...
     folder = tmp_path_factory.mktemp("trained")
     recipe = write_recipe(folder)
     output = str(folder / "training")
-    assert main(["train", "blob", "--recipe", str(recipe), "--output", output]) == 0
+    assert main(["train", str(recipe), "--output", output]) == 0
     return folder
 
 

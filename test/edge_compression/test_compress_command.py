@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -221,12 +221,60 @@ def test_inspect_shows_bundles_checkpoints_and_states(
     assert {"tensor": "head.bias", "shape": "(1,)", "values": 1} in shown["tensors"]
 
 
+def test_a_training_ends_with_its_checkpoint_and_a_page_of_its_curves(
+    tmp_path: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"steps": 6, "batch_size": 2, "learning_rate": 0.01, "judge_every": 2}
+    output = tmp_path / "out"
+
+    assert (
+        main(["train", str(write_recipe(tmp_path, train=settings)), "--output", str(output)]) == 0
+    )
+
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"pixels 0\.\d{4} on held-out data after 6 steps in \d", lines[0])
+    assert lines[-2:] == [
+        f"checkpoint  {output / 'trained.pt'}",
+        f"report      {output / 'training.html'}",
+    ]
+    page = (output / "training.html").read_text()
+    assert f"<p>{lines[0]}.</p>" in page
+    assert page.count("<svg") == 1
+    assert all(word in page for word in ("mean loss", "a ring marks the best", "overlap"))
+    report = json.loads((output / "training.json").read_text())
+    assert [step for step, _ in report["judgements"]] == [2, 4, 6]
+
+
+def test_every_result_is_given_as_json_and_nothing_else(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def result(*words: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert main([*words, "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    recipe, output = trained / "recipe.yaml", tmp_path / "out"
+    checkpoint = trained / "training" / "trained.pt"
+    shutil.copytree(checkpoint.parent, tmp_path / "training")
+    ran = result("run", str(recipe), "--output", str(output))
+    assert ran == json.loads((output / "report.json").read_text())
+    assert result("report", str(output)) == ran
+    trainings = result("train", str(recipe), "--output", str(tmp_path / "training"))
+    assert trainings["checkpoint_sha256"] == result("inspect", str(checkpoint))["sha256"]
+    survey = result("sensitivity", str(recipe), "--output", str(tmp_path / "survey"))
+    assert survey == json.loads((tmp_path / "survey" / "sensitivity.json").read_text())
+    built = result("build", str(output / "bundle"), "--provider", "cpu")
+    assert len(built["choices"]) == 1
+    assert built == result("inspect", str(output / "bundle"))
+
+
 def test_a_training_that_was_killed_ends_with_the_same_weights(
     trained: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "training"
     state = output / "train_state.pt"
-    command = [str(COMMAND), "train", "blob", "--recipe", str(trained / "recipe.yaml")]
+    command = [str(COMMAND), "train", str(trained / "recipe.yaml")]
     command += ["--output", str(output), "--save-every", "0"]
     environment = {**os.environ, "BLOB_SECONDS_PER_STEP": "0.02"}
     for _ in range(2):
@@ -256,7 +304,7 @@ def test_a_state_of_another_training_is_not_gone_on_from(
     output = tmp_path / "training"
     shutil.copytree(trained / "training", output)
     settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01, "seed": 3}
-    command = ["train", "blob", "--recipe", str(write_recipe(tmp_path, train=settings))]
+    command = ["train", str(write_recipe(tmp_path, train=settings))]
     command += ["--output", str(output)]
 
     assert main(command) == 1
@@ -270,11 +318,12 @@ def test_a_state_of_another_training_is_not_gone_on_from(
 def test_a_state_that_lacks_a_part_is_refused(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(trained / "training", tmp_path / "training")
-    state = tmp_path / "training" / "train_state.pt"
+    output = tmp_path / "training"
+    shutil.copytree(trained / "training", output)
+    state = output / "train_state.pt"
     torch.save({**torch.load(state), "trainee": {}}, state)
 
-    assert main(["train", str(trained / "recipe.yaml"), "--output", str(tmp_path / "training")]) == 1
+    assert main(["train", str(trained / "recipe.yaml"), "--output", str(output)]) == 1
 
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == (
@@ -289,7 +338,7 @@ def test_a_state_of_data_that_was_edited_in_place_is_not_gone_on_from(
     brightness.write_text("1")
     settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01}
     recipe = write_recipe(tmp_path, train=settings, data={"brightness": brightness.name})
-    command = ["train", "blob", "--recipe", str(recipe), "--output", str(tmp_path / "training")]
+    command = ["train", str(recipe), "--output", str(tmp_path / "training")]
     assert main(command) == 0
     assert main(command) == 0
 

@@ -49,7 +49,7 @@ def test_photographs_that_cannot_be_used_are_named(
     data = {"backgrounds": "photos", "images": 1, "held_out": 1, "size": 128, "windows": [128]}
     recipe = write_recipe(tmp_path, skill="pose", data=data, train=FEW)
 
-    command = ["train", "pose", "--recipe", str(recipe), "--output", str(tmp_path / "out")]
+    command = ["train", str(recipe), "--output", str(tmp_path / "out")]
     assert main(command) == 1
 
     line = capsys.readouterr().err.splitlines()[-1]

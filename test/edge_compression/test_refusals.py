@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 LARGEST_GRAPH = 14  # KiB
 FEW = {"steps": 2, "batch_size": 2, "learning_rate": 0.001}
@@ -98,12 +98,18 @@ def test_recipe_is_refused(
         assert word in line
 
 
-def test_a_wrong_checkpoint_costs_nothing_of_what_was_trained(
-    output: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "changes", [{"checkpoint": "nowhere.pt"}, {"quantise": {"calibration_images": 17}}]
+)
+def test_what_is_refused_at_the_start_costs_nothing_of_what_was_trained(
+    changes: dict[str, Any],
+    output: Path,
+    write_recipe: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     trained = sorted(path.name for path in (output / "stages").rglob("*"))
 
-    _refused(output, write_recipe(output, checkpoint="nowhere.pt"), capsys)
+    _refused(output, write_recipe(output, **changes), capsys)
 
     assert sorted(path.name for path in (output / "stages").rglob("*")) == trained
 
@@ -325,7 +331,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(
 ) -> None:
     recipe = write_recipe(tmp_path, data={"noise": float("inf")})
 
-    assert main(["train", "blob", "--recipe", str(recipe), "--output", str(tmp_path / "t")]) == 1
+    assert main(["train", str(recipe), "--output", str(tmp_path / "t")]) == 1
 
     line = capsys.readouterr().err.splitlines()[-1]
     assert "the loss is nan at step 1" in line
@@ -367,8 +373,10 @@ def test_a_time_is_refused_with_what_is_allowed(
     assert f"--save-every: '{time}' is no time: give seconds" in capsys.readouterr().err
 
 
-def test_a_skill_that_is_not_installed_is_said_before_its_recipe_is_missed(
+def test_a_recipe_that_is_not_there_is_told_where_some_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["train", "blobb"]) == 1
-    assert "unknown skill 'blobb'" in capsys.readouterr().err
+    assert main(["train", "pose"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("compress: recipe 'pose' cannot be read (No such file or directory): ")
+    assert (Path(line.rpartition(" ")[2]) / "pose_train.yaml").is_file()

@@ -24,6 +24,7 @@ from edge_compression.results import (
     rows,
 )
 from edge_compression.sensitivity_report import render_sensitivity
+from edge_compression.verdict import sensitivity_verdict, verdict
 from edge_runtime.bundle import Source
 
 if TYPE_CHECKING:
@@ -143,11 +144,50 @@ def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> N
         ["rejected", "no"],
         ["rejected", "no"],
     ]
-    assert rows["pruned fp32"][1:4] == ["0.9850", "0.0050", "100 (-90.0 %)"]
+    assert rows["pruned fp32"][1:4] == ["0.9850", "0.0050", "100 (90.0 % lost)"]
     assert [variant.name for variant in bundled(report)] == ["pruned fp32"]
     for failure in report.failures:
         assert [failure.variant, failure.reason] in _table_rows(page)
     assert "The recipe allows share to drop by 0.02" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; limit 2 points"),
+        ({"max_drop": 0.01}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; limit 1 p"),
+        ({"max_drop": None}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; no limit"),
+        ({"forced": ["int8"]}, "int8 ships by --force: 0.5 points of share lost, "),
+        (
+            {"bundle_digest": ""},
+            "nothing ships, the smallest that was tried is int8: 0.5 points of",
+        ),
+    ],
+)
+def test_the_verdict_stands_at_the_head(changes: dict[str, Any], line: str, tmp_path: Path) -> None:
+    report = _report(**{"variants": [_FIRST, _variant("int8", 100, 0.985)], **changes})
+
+    page = _page(report, tmp_path)
+
+    assert verdict(report).startswith(line)
+    assert f"<p>{verdict(report)}.</p>" in page[: page.index('class="tiles"')]
+
+
+def test_the_verdict_on_what_costs_nothing_gains_or_is_slow() -> None:
+    for accuracy, words in [(0.99, "no loss of share"), (0.995, "0.5 points of share gained")]:
+        slow = _variant("int8", 100, accuracy).model_copy(update={"latency_ms": {"p50": 150.0}})
+        said = verdict(_report(variants=[_FIRST, slow]))
+        assert said == f"int8 ships: {words}, 1.5 times as slow; limit 2 points"
+    lost = _variant("int8", 100, nan).model_copy(update={"latency_ms": {}})
+    assert verdict(_report(variants=[_FIRST, lost])) == (
+        "int8 ships: share has no value; limit 2 points"
+    )
+
+
+def test_metrics_are_explained_as_the_skill_does(tmp_path: Path) -> None:
+    page = _page(_report(metric_descriptions={"share": "of the pixels that are right"}), tmp_path)
+    assert "<dt>share</dt><dd>of the pixels that are right</dd>" in page
+    assert "dominated: for each of the three there is such another" in page
 
 
 def test_a_variant_that_was_forced_into_the_bundle_is_marked(tmp_path: Path) -> None:
@@ -159,6 +199,7 @@ def test_a_variant_that_was_forced_into_the_bundle_is_marked(tmp_path: Path) -> 
 def test_reports_without_the_newer_fields_can_be_read() -> None:
     content = json.loads(_report().model_dump_json())
     newer = ("max_drop", "forced", "macs_lost_to_input", "macs_lost_to_pruning")
+    newer += ("metric_descriptions",)
     older = {key: value for key, value in content.items() if key not in newer}
     assert CompressionReport.model_validate(older) == _report(max_drop=None)
 
@@ -179,7 +220,9 @@ def test_what_is_not_timed_has_no_time_and_is_not_the_fastest(tmp_path: Path) ->
 
 
 def test_what_the_smaller_input_took_is_told_from_pruning(tmp_path: Path) -> None:
-    line = r"Of the MACs the smaller input takes 60\.0.%, pruning 85\.0.% of the rest\."
+    line = (
+        r"Of the MACs 60\.0.% are lost to the smaller input, and 85\.0.% of the rest to pruning\."
+    )
     report = _report(macs_lost_to_input=0.6, macs_lost_to_pruning=0.85)
     assert re.search(line, _page(report, tmp_path))
     assert "smaller input" not in _page(_report(), tmp_path)
@@ -296,6 +339,10 @@ def test_the_most_sensitive_group_stands_first(tmp_path: Path) -> None:
     render_sensitivity(report, tmp_path / "sensitivity.html")
     page = (tmp_path / "sensitivity.html").read_text()
 
+    assert sensitivity_verdict(report) == (
+        "touchy matters most (70 % of what share lost in all trials), calm least (10 %)"
+    )
+    assert sensitivity_verdict(report) in page
     groups, trials = _table_rows(page)[:3], _table_rows(page)[3:]
     assert [row[0] for row in groups] == ["touchy", "middling", "calm"]
     assert groups[0][1:] == [

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,6 +78,14 @@ def test_a_missing_module_names_what_brings_it(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert remedy in error
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run_command(parser(fail), ["--version"])
+    line = capsys.readouterr().out
+    assert line.startswith(f"compressed_grasp {metadata.version('compressed_grasp')}, ")
+    assert f"Python {platform.python_version()}" in line
 
 
 def test_an_interrupt_has_the_shells_code() -> None:
