@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, overload
 
 from tqdm import tqdm
 
@@ -17,7 +17,11 @@ _LOG_INTERVAL = 30.0
 _MOVES = ("\r", "\x1b[A")  # of the cursor
 
 
-def progress(iterable: Iterable[T] | None = None, **options: Any) -> tqdm[T]:  # noqa: ANN401 - tqdm's
+@overload
+def progress(iterable: None = None, **options: object) -> tqdm[NoReturn]: ...
+@overload
+def progress(iterable: Iterable[T], **options: object) -> tqdm[T]: ...
+def progress(iterable: Iterable[T] | None = None, **options: Any) -> tqdm[T] | tqdm[NoReturn]:
     """Show progress on standard error: where that is no terminal, as whole lines without bars.
 
     `options` are those of tqdm, such as `total`, `initial`, `desc` and `unit`. With `leave=False`

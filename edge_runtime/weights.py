@@ -99,7 +99,7 @@ def weight_faults(expected: Mapping[str, Any], stored: Mapping[Any, Any]) -> str
     return "; ".join(f"{fault}: {_some(keys)}" for fault, keys in faults.items() if keys)
 
 
-def described(value: object) -> str:
+def described(value: Any) -> str:  # noqa: ANN401 - a tensor of a library that robots lack
     """Return a tensor's shape and what is odd about it, or what stands in a tensor's place."""
     if not _is_tensor(value):
         return type(value).__name__
@@ -112,7 +112,7 @@ def described(value: object) -> str:
     return shape if value.is_floating_point() else f"{shape} of whole numbers"
 
 
-def _unusable(value: Any) -> str:  # noqa: ANN401 - a tensor of a library that robots lack
+def _unusable(value: Any) -> str:  # noqa: ANN401 - see above
     if not _is_tensor(value):
         return ""
     kinds = {
@@ -126,7 +126,7 @@ def _unusable(value: Any) -> str:  # noqa: ANN401 - a tensor of a library that r
     return next((kind for kind, so in kinds.items() if so), "")
 
 
-def _is_tensor(value: object) -> Any:  # noqa: ANN401 - see above
+def _is_tensor(value: object) -> bool:
     return hasattr(value, "is_floating_point")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -48,6 +49,24 @@ def test_a_skill_without_a_node_is_refused(suite: Suite, tmp_path: Path) -> None
     assert re.fullmatch(
         r"replay: the skill 'nodeless' has no node .*edge_replay\.protocol\.ReplayableSkill\n", said
     )
+
+
+@pytest.mark.ros
+def test_every_result_is_given_as_json_and_nothing_else(
+    suite: Suite, folder: Path, tmp_path: Path
+) -> None:
+    def result(*words: object) -> Any:  # noqa: ANN401 - any JSON
+        return json.loads(suite.replay(*words, "--json"))
+
+    bag, output = tmp_path / "bag", tmp_path / "out"
+    converted = result("convert", folder, bag, "--skill", "spot")
+    assert (converted["bag"], converted["images"], converted["labelled"]) == (str(bag), 5, True)
+    run = result(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", output
+    )
+    assert run == json.loads((output / "report.json").read_text())
+    assert result("show", output) == run
+    assert result("compare", output, output) == [run, run]
 
 
 @pytest.mark.ros

@@ -158,6 +158,9 @@ def test_usage_errors_and_help_end_at_once() -> None:
     with NodeProcess("--help") as node:
         assert node.wait() == 0
     assert node.matching("latency_budget_ms", "default 0.0")
+    with NodeProcess("--version") as node:
+        assert node.wait() == 0
+    assert node.matching("compressed_grasp ", "Python ")
     with NodeProcess("--ros-args", "-p", "nonsense") as node:
         assert node.wait() == 2
     assert len(node.lines) == 1
