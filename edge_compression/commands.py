@@ -232,7 +232,7 @@ def _inspect(args: argparse.Namespace) -> None:
     if not args.path.exists():
         message = f"there is no '{args.path}': give a bundle's folder or a checkpoint's file"
         raise SettingError(message)
-    inspect = inspect_checkpoint if args.path.is_file() else inspect_bundle
+    inspect = inspect_bundle if args.path.is_dir() else inspect_checkpoint
     inspect(args.path, as_json=args.json)
 
 

@@ -94,7 +94,12 @@ def weight_faults(expected: Mapping[str, Any], stored: Mapping[Any, Any]) -> str
         "unexpected": [str(key) for key in stored if key not in expected],
         "mis-shaped": list(wrong.values()),
         UNUSABLE: [f"{key} {kind}" for key, kind in unusable.items()],
-        NOT_FINITE: [key for key, value in fitting.items() if not bool(value.isfinite().all())],
+        # Large numbers in float64 are infinite ones in the network's float32.
+        NOT_FINITE: [
+            key
+            for key, value in fitting.items()
+            if not bool(value.to(expected[key].dtype).isfinite().all())
+        ],
     }
     return "; ".join(f"{fault}: {_some(keys)}" for fault, keys in faults.items() if keys)
 

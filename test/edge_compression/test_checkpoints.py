@@ -152,9 +152,13 @@ def test_what_is_no_checkpoint_is_told_by_what_it_is(
         load_checkpoint(tmp_path / "new.pt", skill)
 
 
-def test_what_can_only_be_waited_for_is_refused(skill: CompressibleSkill, tmp_path: Path) -> None:
+def test_what_can_only_be_waited_for_is_refused(
+    skill: CompressibleSkill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.mkfifo(tmp_path / "pipe.pt")
     assert "is no regular file" in _refusal(tmp_path / "pipe.pt", skill)
+    assert main(["inspect", str(tmp_path / "pipe.pt")]) == 1
+    assert "is no regular file" in capsys.readouterr().err
     assert "Is a directory" in _refusal(tmp_path, skill)
 
 

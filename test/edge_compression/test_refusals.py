@@ -156,6 +156,10 @@ def _spoil(state: dict[str, Any]) -> None:
     state["second.weight"][1, 2] = torch.nan
 
 
+def _exceed(state: dict[str, Any]) -> None:
+    state["second.weight"] = state["second.weight"].double() + 1e300
+
+
 def _say(state: dict[str, Any]) -> None:
     state["head.bias"] = "zero"
 
@@ -172,6 +176,7 @@ def _say(state: dict[str, Any]) -> None:
             ],
         ),
         (_spoil, ["NaN or infinite: second.weight; train again"]),
+        (_exceed, ["NaN or infinite: second.weight; train again"]),
         (_say, ["mis-shaped: head.bias str instead of ("]),
     ],
 )
