@@ -163,8 +163,8 @@ def _train(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show(training_verdict(report))
     show_table(rows([report.variant], report.headline))
+    show(f"\n{training_verdict(report)}")
     page, checkpoint = first_training.HTML_FILE, first_training.CHECKPOINT
     show(f"\ncheckpoint  {job.output / checkpoint}\nreport      {job.output / page}")
 
@@ -188,10 +188,10 @@ def _run(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show(verdict(report))
     show_table(rows(report.variants, report.headline))
     for failure in report.failures:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")
+    show(f"\n{verdict(report)}")
     show(f"\nbundle  {job.output / BUNDLE}\nreport  {job.output / HTML_FILE}")
 
 
@@ -211,8 +211,8 @@ def _sensitivity(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show(sensitivity_verdict(report))
     show_table(sensitivity_run.rows(report))
+    show(f"\n{sensitivity_verdict(report)}")
     show(f"\nreport  {job.output / sensitivity_run.HTML_FILE}")
 
 
