@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
-from tqdm import tqdm
 
 from edge_replay.camera_messages import CameraMessages
 from edge_replay.cameras import Cameras
@@ -22,6 +21,7 @@ from edge_replay.datasets.sequence import made_up_stamps
 from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.files import whole_directory
 from edge_runtime.images import to_bgr
+from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +104,7 @@ def convert(
         cameras = Cameras(None, _matrix(camera))
     else:
         cameras = Cameras(sequence.known_camera, matrix)
-    frames = tqdm(stamps.tolist(), unit="image", desc=bag.name, leave=False, disable=None)
+    frames = progress(stamps.tolist(), unit="image", desc=bag.name, leave=False)
     make = CameraMessages(_TYPES, FRAME_ID)
     messages = _messages(sequence, frames, cameras, compressed=compressed, make=make)
     try:
