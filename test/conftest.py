@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import edge_runtime  # noqa: F401 - for tests that import onnxruntime themselves
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
