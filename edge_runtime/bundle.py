@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_runtime.errors import BundleError, first_problem
-from edge_runtime.files import sha256, whole_directory, write_whole
+from edge_runtime.external_weights import external_files
+from edge_runtime.files import regular_size, sha256, whole_directory, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION: Literal[2] = 2
+# What we write has some kilobytes and five levels.
+_MOST_BYTES = 4 * 1024**2
+_MOST_LEVELS = 32
 
 Precision = Literal["fp32", "fp16", "int8"]
 """Of the bulk of a network's arithmetic; inputs and outputs are float32 in all of them."""
@@ -157,21 +161,17 @@ class Bundle:
 
 
 def load_bundle(path: Path, skill: str | None = None) -> Bundle:
-    """Read and check a bundle: schema, skill, and the hash of every file.
+    """Read and check a bundle: schema, skill, the size and the hash of every file.
 
     Raises:
-        BundleError: no bundle there, a missing or altered file, another skill than `skill`, or a
-            manifest that this version does not read.
+        BundleError: no bundle there, a missing or altered file, one that the manifest does not
+            name, another skill than `skill`, or a manifest that this version does not read.
 
     """
     if not path.is_dir():
         msg = f"no engine bundle at {path}: `compress run RECIPE --output DIR` makes DIR/bundle"
         raise BundleError(msg)
-    try:
-        text = (path / MANIFEST).read_bytes()
-    except OSError as error:
-        msg = f"{path} is not an engine bundle: {MANIFEST}: {error.strerror}"
-        raise BundleError(msg) from error
+    text = _read_manifest(path)
     manifest = _parse(path, text)
     if skill is not None and manifest.skill != skill:
         msg = (
@@ -180,7 +180,10 @@ def load_bundle(path: Path, skill: str | None = None) -> Bundle:
         )
         raise BundleError(msg)
     for name, expected in manifest.files.items():
-        _check_file(path, name, expected)
+        engine = manifest.engines.get(name)
+        _check_file(path, name, expected, None if engine is None else engine.bytes)
+    for name in manifest.engines:
+        _check_weights(path, name, manifest)
     return Bundle(path, manifest, hashlib.sha256(text).hexdigest())
 
 
@@ -189,7 +192,8 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
 
     Args:
         target: the bundle's directory.
-        manifest: its `files` are filled in; what they say of files to copy must be true.
+        manifest: its `files` and its engines' `bytes` are filled in; what `files` say of those to
+            copy must be true.
         files: content, or a file to copy, by path relative to the bundle.
 
     Raises:
@@ -209,7 +213,13 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
             else:
                 place.write_bytes(content)
         hashes = {name: sha256(directory / name) for name in sorted(files)}
-        complete = manifest.model_copy(update={"files": hashes, "schema_version": SCHEMA_VERSION})
+        engines = {
+            name: engine.model_copy(update={"bytes": regular_size(directory / name)})
+            for name, engine in manifest.engines.items()
+        }
+        complete = manifest.model_copy(
+            update={"files": hashes, "engines": engines, "schema_version": SCHEMA_VERSION}
+        )
         text = json.dumps(complete.model_dump(mode="json"), indent=2).encode()
         write_whole(directory / MANIFEST, text)
     return Bundle(target, complete, hashlib.sha256(text).hexdigest())
@@ -241,12 +251,36 @@ def _rewrite(bundle: Bundle, manifest: Manifest, more: Mapping[str, bytes]) -> B
     return write_bundle(bundle.path, manifest, {**files, **more})
 
 
+def _read_manifest(path: Path) -> bytes:
+    try:
+        size = regular_size(path / MANIFEST)
+        if size <= _MOST_BYTES:
+            return (path / MANIFEST).read_bytes()
+    except OSError as error:
+        msg = f"{path} is not an engine bundle: {MANIFEST}: {error.strerror}"
+        raise BundleError(msg) from error
+    msg = (
+        f"bundle {path}: {MANIFEST} has {size} bytes, at most {_MOST_BYTES} are read: copy or "
+        "build the bundle again"
+    )
+    raise BundleError(msg)
+
+
 def _parse(path: Path, text: bytes) -> Manifest:
     try:
         content = json.loads(text)
+        is_readable = not _is_deeper(content, _MOST_LEVELS)
+    except RecursionError:
+        content, is_readable = None, False
     except ValueError as error:
         msg = f"bundle {path}: {MANIFEST} is not JSON ({error}): copy or build the bundle again"
         raise BundleError(msg) from error
+    if not is_readable:
+        msg = (
+            f"bundle {path}: {MANIFEST} is nested in more than {_MOST_LEVELS} levels: copy or "
+            "build the bundle again"
+        )
+        raise BundleError(msg)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         msg = (
@@ -263,8 +297,18 @@ def _parse(path: Path, text: bytes) -> Manifest:
     return manifest
 
 
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inside)
+
+
 def _check_names(path: Path, manifest: Manifest) -> None:
     for name in manifest.files:
+        if not name.isprintable():
+            msg = f"bundle {path}: {MANIFEST}: {name!r} is no file name: rebuild the bundle"
+            raise BundleError(msg)
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
             msg = f"bundle {path}: {MANIFEST}: the file {name!r} is outside the bundle"
@@ -282,12 +326,31 @@ def _check_names(path: Path, manifest: Manifest) -> None:
         raise BundleError(msg)
 
 
-def _check_file(path: Path, name: str, expected: str) -> None:
+def _check_weights(path: Path, name: str, manifest: Manifest) -> None:
+    vouched = {PurePosixPath(file) for file in manifest.files}
+    for location in sorted(external_files((path / name).read_bytes())):
+        if PurePosixPath(name).parent / location not in vouched:
+            msg = (
+                f"bundle {path}: {name} takes weights from {location!r}, which is none of its "
+                "files: build the bundle again, with the weights in the graph"
+            )
+            raise BundleError(msg)
+
+
+def _check_file(path: Path, name: str, expected: str, size: int | None = None) -> None:
+    """Refuse a file whose SHA-256 is not the expected one; or, sooner, whose size is not."""
     try:
-        found = sha256(path / name)
+        found_size = regular_size(path / name)
+        found = sha256(path / name) if size in {None, found_size} else ""
     except OSError as error:
         msg = f"bundle {path}: {name}: {error.strerror}: copy or build the bundle again"
         raise BundleError(msg) from error
+    if not found:
+        msg = (
+            f"bundle {path}: {name} has {found_size} bytes, the manifest says {size}: copy or "
+            "build the bundle again"
+        )
+        raise BundleError(msg)
     if found != expected:
         msg = (
             f"bundle {path}: {name} was altered (sha256 {found[:12]}, the manifest says "

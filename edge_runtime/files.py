@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import os
 import secrets
 import shutil
+import stat
 from contextlib import contextmanager, suppress
 from glob import escape
 from typing import TYPE_CHECKING
@@ -62,8 +64,29 @@ def whole_directory(target: Path) -> Iterator[Path]:
         _sync(target.parent)
 
 
+def regular_size(path: Path) -> int:
+    """Return the bytes of a regular file. Of what else can be opened, reading may never end.
+
+    Raises:
+        OSError: the file is missing, or is a folder, a pipe or a device.
+
+    """
+    state = path.stat()
+    if stat.S_ISDIR(state.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "is a pipe or device, not a regular file", str(path))
+    return state.st_size
+
+
 def sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content, read in pieces."""
+    """Return the hexadecimal SHA-256 of a regular file's content, read in pieces.
+
+    Raises:
+        OSError: see `regular_size`, or the file cannot be read.
+
+    """
+    regular_size(path)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

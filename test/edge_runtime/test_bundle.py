@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from onnx import TensorProto, external_data_helper, helper
 
 from edge_runtime.bundle import Choice, Plan, add_choice, add_plan, load_bundle, write_bundle
 from edge_runtime.errors import BundleError
@@ -66,6 +68,21 @@ def flip_a_byte(bundle: Path) -> None:
     (bundle / "fp32.onnx").write_bytes(content)
 
 
+def put_a_pipe(bundle: Path, name: str) -> None:
+    (bundle / name).unlink(missing_ok=True)
+    os.mkfifo(bundle / name)
+
+
+def put_a_device(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    (bundle / name).symlink_to("/dev/zero")
+
+
+def write_manifest(bundle: Path, text: str) -> None:
+    (bundle / "manifest.json").write_text(text)
+
+
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -83,6 +100,16 @@ def flip_a_byte(bundle: Path) -> None:
         (lambda path: edit(path, plans={"plans/a.plan": PLAN}), ["plans/a.plan are not among"]),
         (lambda path: edit(path, choices={"a cpu": CHOICE}), ["cpu.onnx is none of its engines"]),
         (lambda path: edit(path, files={"fp32.onnx": "1"}), ["files.fp32.onnx"]),
+        (lambda path: edit(path, files={"a\0b": "0" * 64}), [r"'a\x00b'", "no file name"]),
+        (lambda path: edit(path, files={"\ud800": "0" * 64}), ["no file name"]),
+        (lambda path: put_a_pipe(path, "fp32.onnx"), ["fp32.onnx", "not a regular file"]),
+        (lambda path: put_a_pipe(path, "manifest.json"), ["manifest.json", "not a regular file"]),
+        (lambda path: put_a_device(path, "fp32.onnx"), ["fp32.onnx", "not a regular file"]),
+        (lambda path: os.truncate(path / "fp32.onnx", 1 << 43), ["8796093022208 bytes", "again"]),
+        (lambda path: os.truncate(path / "manifest.json", 300 << 20), ["at most 4194304", "again"]),
+        (lambda path: write_manifest(path, "[" * 1_000_000), ["nested", "32 levels"]),
+        (lambda path: write_manifest(path, "[" * 33 + "]" * 33), ["nested", "32 levels"]),
+        (lambda path: write_manifest(path, "1" * 5000), ["not JSON"]),
     ],
 )
 def test_damage_is_named_in_one_line(
@@ -95,6 +122,32 @@ def test_damage_is_named_in_one_line(
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.fixture
+def outside() -> bytes:
+    """A graph whose only weights lie in `more/weights.bin`."""
+    weights = helper.make_tensor("w", TensorProto.FLOAT, (1,), b"\0\0\x80?", raw=True)
+    external_data_helper.set_external_data(weights, "./weights.bin")
+    weights.ClearField("raw_data")
+    # Also where weights may hide: in a graph within a node's attribute.
+    inner = helper.make_graph([], "inner", [], [], [weights])
+    node = helper.make_node("If", ["x"], ["y"], then_branch=inner)
+    return helper.make_model(helper.make_graph([node], "g", [], [])).SerializeToString()
+
+
+def test_weights_outside_the_graph_are_among_the_files(
+    tmp_path: Path, make_manifest: MakeManifest, outside: bytes
+) -> None:
+    engine = make_manifest().engines["fp32.onnx"]
+    manifest = make_manifest(engines={"more/a.onnx": engine})
+    files = {"more/a.onnx": outside, "more/weights.bin": b"\0\0\x80?"}
+    bundle = write_bundle(tmp_path / "named", manifest, files)
+    assert load_bundle(bundle.path) == bundle
+    write_bundle(tmp_path / "bundle", manifest, {"more/a.onnx": outside})
+    (tmp_path / "bundle" / "more" / "weights.bin").write_bytes(b"\0\0\x80?")
+    with pytest.raises(BundleError, match=r"more/a\.onnx takes weights from '\./weights\.bin'"):
+        load_bundle(tmp_path / "bundle")
 
 
 def test_a_missing_bundle_says_what_makes_one(tmp_path: Path) -> None:
