@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from edge_runtime import onnx_engine, tensorrt_engine
 from edge_runtime.errors import EngineError, SettingError
 
@@ -27,14 +29,21 @@ class Engine(Protocol):
         """Return every output by name.
 
         Raises:
-            EngineError: a name, dtype or shape that the manifest does not allow, or a failure of
-                the run-time library.
+            EngineError: a name, dtype or shape that the manifest does not allow, a failure of the
+                run-time library, or outputs that are not finite.
 
         """
         ...
 
     def warm_up(self) -> None:
-        """Run once on zeros, so that the first frame does not pay for set-up."""
+        """Run once on zeros of the bundle's example shapes: what fails there fails at the start.
+
+        Nor does the first frame pay for set-up.
+
+        Raises:
+            EngineError: see `run`.
+
+        """
         ...
 
     def describe(self) -> dict[str, str]:
@@ -86,13 +95,24 @@ def open_engine(
 
 
 class _Chosen:
-    """An engine that remembers which providers were passed over for it, and why."""
+    """An engine whose answers are looked at, and that knows who was passed over for it, and why."""
 
     def __init__(self, engine: Engine, passed_over: str) -> None:
-        self.run = engine.run
         self.warm_up = engine.warm_up
         self._engine = engine
         self._passed_over = passed_over
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return every output by name, all of them finite."""
+        outputs = self._engine.run(inputs)
+        for name, values in outputs.items():
+            if not np.isfinite(values).all():
+                msg = (
+                    f"{self._engine.describe()['file']} answers NaN or infinite numbers in "
+                    f"{name!r}: choose another precision, or build the bundle again"
+                )
+                raise EngineError(msg)
+        return outputs
 
     def describe(self) -> dict[str, str]:
         """Return the engine's own description, and the reasons where there are any."""

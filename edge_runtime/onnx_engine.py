@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge_runtime.bundle import Bundle
+    from edge_runtime.bundle import Bundle, Shape
 
 # The flavour for Arm runs anywhere, though slower; so does half precision.
 _CPU_FILES = ("cpu.onnx", "fp32.onnx", "arm.onnx", "fp16.onnx")
@@ -47,12 +47,17 @@ class OnnxEngine:
     """A graph in an ONNX Runtime session, behind the `Engine` protocol."""
 
     def __init__(
-        self, session: ort.InferenceSession, threads: int, description: dict[str, str]
+        self,
+        session: ort.InferenceSession,
+        threads: int,
+        description: dict[str, str],
+        example: Mapping[str, Shape],
     ) -> None:
         """Wrap an open session; `from_file` and `open_engine` make one."""
         self.inputs = [_spec(node) for node in session.get_inputs()]
         self.outputs = [_spec(node) for node in session.get_outputs()]
         self._session = session
+        self._example = example
         self._names = [spec.name for spec in self.outputs]
         self._description = {
             **description,
@@ -69,9 +74,11 @@ class OnnxEngine:
         precision: str = "unknown",
         *,
         literal: bool = False,
+        example: Mapping[str, Shape] | None = None,
     ) -> OnnxEngine:
         """Open one ONNX graph, given as file or as its content.
 
+        `example`: the shapes, by input, on which to warm up.
         `literal` computes every node as it stands there, nothing fused: quantised numbers become
         floats before they are added up. It is slow, and what faster kernels are checked against.
 
@@ -100,7 +107,8 @@ class OnnxEngine:
         if provider == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             msg = "ONNX Runtime could not start CUDA: check the driver, CUDA and cuDNN versions"
             raise EngineError(msg)
-        return cls(session, count, {"provider": provider, "precision": precision, "file": name})
+        description = {"provider": provider, "precision": precision, "file": name}
+        return cls(session, count, description, example or {})
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return every output by name; see `Engine.run`."""
@@ -113,13 +121,14 @@ class OnnxEngine:
         return dict(zip(self._names, results, strict=True))
 
     def warm_up(self) -> None:
-        """Run once on zeros, batch 1, other free dimensions 64."""
-        self.run(
-            {
-                spec.name: np.zeros([_warm_up_size(size) for size in spec.shape], spec.dtype)
-                for spec in self.inputs
-            }
-        )
+        """Run once on zeros of the example's shapes; without one batch 1, other dimensions 64."""
+        shapes = {spec.name: _warm_up_shape(spec) for spec in self.inputs} | dict(self._example)
+        try:
+            inputs = {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in self.inputs}
+        except (MemoryError, ValueError) as error:
+            msg = f"{self._description['file']} cannot be tried out on {shapes}: {error}"
+            raise EngineError(msg) from error
+        self.run(inputs)
 
     def describe(self) -> dict[str, str]:
         """Return provider, precision, file, threads and library."""
@@ -152,7 +161,13 @@ def _open(
         msg = f"the bundle has no {wanted}, only {has}"
         raise EngineError(msg)
     name = usable[0]
-    engine = OnnxEngine.from_file(bundle.path / name, provider, threads, engines[name].precision)
+    engine = OnnxEngine.from_file(
+        bundle.path / name,
+        provider,
+        threads,
+        engines[name].precision,
+        example=bundle.manifest.example,
+    )
     check_promise(name, bundle.manifest.inputs, engine.inputs)
     check_promise(name, bundle.manifest.outputs, engine.outputs)
     return engine
@@ -182,7 +197,8 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES.get(node.type, node.type))
 
 
-def _warm_up_size(size: int | str) -> int:
-    if isinstance(size, int):
-        return size
-    return 1 if size == "batch" else _WARM_UP_SIZE
+def _warm_up_shape(spec: TensorSpec) -> Shape:
+    return tuple(
+        size if isinstance(size, int) else 1 if size == "batch" else _WARM_UP_SIZE
+        for size in spec.shape
+    )

@@ -14,6 +14,7 @@ from pose_fcn.expansion_clustering import expansion_clustering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     Run = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 STRIDE = 32
+LONGEST_SIDE = 2048
+"""Pixels of the network's input: more takes gigabytes of memory and seconds for each image."""
 
 
 class PoseSettings(BaseModel):
@@ -34,7 +37,7 @@ class PoseSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    long_side: int = Field(gt=0, multiple_of=STRIDE)
+    long_side: int = Field(gt=0, le=LONGEST_SIDE, multiple_of=STRIDE)
     seed_threshold: float = Field(gt=0, lt=1)
     grow_share: float = Field(gt=0, le=1)
     arm_threshold: float = Field(default=0.0, ge=0, lt=1)
@@ -78,26 +81,44 @@ class PoseEstimator:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, run: Run, min_score: float = 0.0) -> PoseEstimator:
-        """Serve a bundle with the engine `run` that was opened for it.
+        """Serve a bundle with the engine `run` that was opened for it, and try it out.
 
         Raises:
-            BundleError: The manifest's settings are not those of a pose network.
+            BundleError: The manifest's settings are not those of a pose network, or its maps are
+                not those of the keypoints.
+            EngineError: The engine fails at the size that the settings say.
         """
         try:
             settings = PoseSettings.model_validate(bundle.manifest.settings)
         except ValidationError as error:
             message = f"bundle '{bundle.path}': settings.{first_problem(error)}; build it again"
             raise BundleError(message) from None
-        names, maps = bundle.manifest.names, bundle.manifest.outputs[0].shape[1]
+        names = bundle.manifest.names
         ends = {end for link in (*settings.links, settings.reference_link) for end in link}
-        if maps != len(names) + 1 or not ends <= set(range(len(names))):
+        if not ends <= set(range(len(names))):
             message = (
-                f"bundle '{bundle.path}': {len(names)} keypoints, {maps} maps and links between "
-                f"keypoints {sorted(ends)} do not fit: one map for each keypoint and one for the "
-                "skeleton are expected; build it again"
+                f"bundle '{bundle.path}': links between the keypoints {sorted(ends)}, but there "
+                f"are {len(names)}, counted from 0; build it again"
             )
             raise BundleError(message)
-        return cls(run, settings, names, min_score)
+        estimator = cls(run, settings, names, min_score)
+        estimator._try_out(bundle.path)
+        return estimator
+
+    def _try_out(self, bundle: Path) -> None:
+        """Run the network once, on a black picture of a 4:3 camera in the size that it will get."""
+        width = self.settings.long_side
+        _, image = self._network_input(np.zeros((width * 3 // 4, width, 3), np.uint8))
+        outputs = self._run({"image": image})
+        expected = (1, len(self.names) + 1, image.shape[2] // 2, image.shape[3] // 2)
+        if "maps" not in outputs or outputs["maps"].shape != expected:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
+            message = (
+                f"bundle '{bundle}': the network answers {shapes} to {image.shape}, expected is "
+                f"maps {expected}, one map for each keypoint and one for the skeleton; build it "
+                "again"
+            )
+            raise BundleError(message)
 
     def estimate(self, bgr: NDArray[np.uint8], stopwatch: Stopwatch | None = None) -> Keypoints:
         """Find the keypoints in a (h, w, 3) uint8 BGR picture.

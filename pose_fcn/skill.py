@@ -20,7 +20,7 @@ from pose_fcn.accuracy import (
     accuracy_curve,
     pose_accuracy,
 )
-from pose_fcn.estimator import STRIDE, PoseEstimator, PoseSettings
+from pose_fcn.estimator import LONGEST_SIDE, STRIDE, PoseEstimator, PoseSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +84,9 @@ class PoseData(BaseModel):
     validation: int = Field(
         default=250, gt=0, description="rendered for choices on the way, a third seed"
     )
-    size: int = Field(default=256, ge=128, multiple_of=32, description="side in pixels")
+    size: int = Field(
+        default=256, ge=128, le=LONGEST_SIDE, multiple_of=32, description="side in pixels"
+    )
     input_size: int | None = Field(
         default=None,
         ge=64,

@@ -29,6 +29,10 @@ def build_graph() -> bytes:
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
         [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ("batch",))],
     )
+    return _model(graph)
+
+
+def _model(graph: onnx.GraphProto) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
@@ -56,6 +60,28 @@ def build_manifest(**changes: object) -> Manifest:
 @pytest.fixture
 def mean_graph() -> bytes:
     return build_graph()
+
+
+@pytest.fixture
+def dazzled_graph() -> bytes:
+    """The mean up to 150, NaN above."""
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["level"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Sub", ["most", "level"], ["left"]),
+        helper.make_node("Sqrt", ["left"], ["nan"]),
+        helper.make_node("Mul", ["nan", "none"], ["zero"]),
+        helper.make_node("Add", ["level", "zero"], ["mean"]),
+    ]
+    numbers = {"most": 150.0, "none": 0.0}
+    return _model(
+        helper.make_graph(
+            nodes,
+            "dazzled",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
+            [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ("batch",))],
+            [helper.make_tensor(n, TensorProto.FLOAT, (), [v]) for n, v in numbers.items()],
+        )
+    )
 
 
 @pytest.fixture

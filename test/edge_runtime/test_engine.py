@@ -31,6 +31,29 @@ def test_a_bundle_runs_at_any_size_it_promises(bundle_path: Path) -> None:
     assert (described["precision"], described["file"]) == ("fp32", "fp32.onnx")
 
 
+def test_it_is_tried_out_on_the_shape_of_the_bundles_example(
+    bundle_path: Path, make_manifest: Callable[..., Any], mean_graph: bytes
+) -> None:
+    example = {"image": (1, 4, 4, 5)}
+    write_bundle(bundle_path, make_manifest(example=example), {"fp32.onnx": mean_graph})
+    with pytest.raises(EngineError, match=r"not float32 \(1, 4, 4, 5\)"):
+        open_engine(load_bundle(bundle_path)).warm_up()
+    example = {"image": (1, 10**7, 10**7, 3)}
+    write_bundle(bundle_path, make_manifest(example=example), {"fp32.onnx": mean_graph})
+    with pytest.raises(EngineError, match=r"fp32\.onnx cannot be tried out .*10000000"):
+        open_engine(load_bundle(bundle_path)).warm_up()
+
+
+def test_answers_that_are_not_finite_are_a_failure(bundle_path: Path) -> None:
+    run = open_engine(load_bundle(bundle_path)).run
+    image = np.ones((1, 4, 4, 3), np.float32)
+    run({"image": image})
+    for value in (np.nan, np.inf):
+        image[0, 2, 1, 0] = value
+        with pytest.raises(EngineError, match=r"fp32\.onnx answers NaN or infinite .*'mean'"):
+            run({"image": image})
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

@@ -6,7 +6,7 @@ import math
 import shutil
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,7 +15,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_harness import Client, NodeProcess, image, stamp_message, wait_until
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from edge_runtime.bundle import write_bundle
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("domain_id")]
@@ -128,6 +131,28 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
         assert client.set("bundle", "elsewhere") == ""
         assert len(node.matching("[ERROR]")) == len(expected) + 1
         assert node.end(signal.SIGTERM) == 0
+
+
+def test_answers_that_are_not_finite_are_failures_of_the_inference(
+    bundle_path: Path, make_manifest: Callable[..., Any], dazzled_graph: bytes
+) -> None:
+    write_bundle(bundle_path, make_manifest(), {"fp32.onnx": dazzled_graph})
+    bright = image(4, 4, data=bytes([200]) * 16)
+    with NodeProcess(*parameters(bundle=bundle_path)) as node, Client() as client:
+        client.wait_for_node()
+        client.send(bright, 1)
+        node.wait_for("frame failed", "fp32.onnx answers NaN or infinite numbers in 'mean'")
+        assert client.ask(image(4, 4), 2).point.x == pytest.approx(100.0)
+        stamps = iter(range(3, 1000))
+
+        def told() -> bool:
+            client.send(bright, next(stamps))
+            time.sleep(0.2)
+            return "fp32.onnx answers NaN" in client.status("inference").message
+
+        wait_until(told, "the failure in the diagnostics")
+        assert client.status("inference").level == DiagnosticStatus.ERROR
+        assert client.results.empty()
 
 
 def test_wrong_parameters_are_refused_with_what_is_allowed(bundle_path: Path) -> None:

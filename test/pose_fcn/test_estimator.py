@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from edge_runtime.bundle import load_bundle
+from edge_runtime.engine import open_engine
+from edge_runtime.errors import BundleError
 from edge_runtime.latency import Stopwatch
+from edge_runtime.share import shipped_bundle
 from pose_fcn.estimator import PoseEstimator, PoseSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -94,11 +98,45 @@ def test_keypoints_below_the_least_score_are_not_found_but_keep_their_score() ->
 
 
 @pytest.mark.parametrize(
-    "change", [{"grow_share": 1.1}, {"long_side": 100}, {"links": [(0, 1, 2)]}, {"gain": 1}]
+    "change",
+    [
+        {"grow_share": 1.1},
+        {"long_side": 100},
+        {"long_side": 128_000},
+        {"links": [(0, 1, 2)]},
+        {"gain": 1},
+    ],
 )
 def test_settings_that_contradict_themselves_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PoseSettings.model_validate({**SETTINGS.model_dump(), **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"settings": {**SETTINGS.model_dump(), "long_side": 128_000}}, ["long_side", "2048"]),
+        ({"settings": {**SETTINGS.model_dump(), "links": [(0, 8)]}}, ["[0, 1, 8]", "are 8"]),
+        ({"names": NAMES}, [r"maps (1, 9, 96, 128)", "expected is maps (1, 4, 96, 128)"]),
+        ({"names": []}, ["[0, 1]", "are 0"]),
+    ],
+)
+def test_a_bundle_that_would_fail_on_frames_is_refused_before(
+    change: dict[str, Any], words: list[str]
+) -> None:
+    bundle = load_bundle(shipped_bundle("pose"))
+    changes = {"settings": SETTINGS.model_dump(), **change}
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update=changes))
+    with pytest.raises(BundleError) as caught:
+        PoseEstimator.from_bundle(changed, open_engine(bundle).run)
+    assert all(word in str(caught.value) for word in (str(bundle.path), *words))
+
+
+@pytest.mark.parametrize("outputs", [{}, {"heat": np.zeros((1, 4, 96, 128))}])
+def test_a_network_without_maps_is_refused(outputs: dict[str, Any]) -> None:
+    bundle = load_bundle(shipped_bundle("pose"))
+    with pytest.raises(BundleError, match="expected is maps"):
+        PoseEstimator.from_bundle(bundle, lambda _: outputs)
 
 
 def test_the_picture_before_leaves_nothing_in_the_padding() -> None:
