@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from edge_runtime.compiled import compiled
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -55,7 +57,7 @@ def _dot(one: Floats, other: Floats) -> np.floating[Any]:
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def look_up_volume(volume: Floats, coords: Floats, scale: float, out: Floats) -> None:
     """Read around every pixel's position in the pixel's own map.
 
@@ -79,7 +81,7 @@ def look_up_volume(volume: Floats, coords: Floats, scale: float, out: Floats) ->
         _blend(patch, rows, fx, fy, out[:, pixel])
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def look_up_maps(source: Floats, target: Floats, coords: Floats, scale: float, out: Floats) -> None:
     """Correlate every pixel with what lies around its position, and with nothing else.
 

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from edge_replay.cdr import restamped, stamp_of
 from edge_replay.domain import large_messages
 from edge_replay.node_process import NodeError
+from edge_runtime.ros_environment import NO_LOG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,11 +62,11 @@ class Link:
         self.received: list[Received] = []
         self._diagnostics: list[Received] = []
         self._context = rclpy.Context()
-        # No arguments: rclpy would read those of this command, and take some for remappings.
+        # Arguments given: rclpy would read those of this command, and take some for remappings.
         # No handlers: Ctrl-C stays with Python, which then ends the node in an orderly way.
         with large_messages():
             rclpy.init(
-                args=[],
+                args=list(NO_LOG_FILE),
                 context=self._context,
                 domain_id=domain,
                 signal_handler_options=SignalHandlerOptions.NO,

@@ -6,7 +6,6 @@ import datetime as dt
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_replay.bags import Recording
@@ -21,10 +20,12 @@ from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
 from edge_runtime.common_settings import DEPTH_TRANSPORT, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
+from edge_runtime.folders import expand_user
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from edge_replay.playback import Pass
     from edge_replay.protocol import ReplayableSkill
@@ -76,7 +77,7 @@ class Settings:
         """The bundle that the node is told to serve."""
         given = self.parameters.get("bundle")
         # As the node reads its parameter; no shell has expanded what stands behind `:=`.
-        return Path(given).expanduser() if given else self.bundle
+        return expand_user(given) if given else self.bundle
 
     @property
     def slop(self) -> float:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from edge_runtime.errors import SettingError
+from edge_runtime.folders import expand_user
+from edge_runtime.share import PACKAGE
 
 SHARD_FILE = "shard.json"
 """In every shard of a data set, beside its arrays: `set`, what the set is, and `samples`, a count.
@@ -22,7 +24,7 @@ def cache_directory() -> Path:
     """
     base = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(base) if base else Path.home() / ".cache") / "compressed_grasp"
-    except RuntimeError:
-        message = "this user has no home to keep a cache in: let XDG_CACHE_HOME name a folder"
-        raise SettingError(message) from None
+        return Path(base or expand_user("~/.cache")) / PACKAGE
+    except SettingError as error:
+        message = "no folder for caches is known: set XDG_CACHE_HOME, or HOME"
+        raise SettingError(message) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from rcl_interfaces.msg import SetParametersResult
@@ -16,6 +15,7 @@ from edge_runtime.bundle import load_bundle
 from edge_runtime.common_settings import COMMON, DEPTH_TRANSPORT, SLOP
 from edge_runtime.engine import AUTO, open_engine
 from edge_runtime.errors import MessageError, SettingError, one_line
+from edge_runtime.folders import expand_user
 from edge_runtime.frame import decode
 from edge_runtime.inputs import Inputs
 from edge_runtime.latency import Stopwatch
@@ -210,7 +210,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
     def _load(self) -> None:
         given = self.parameters["bundle"]
-        path = Path(given).expanduser() if given else shipped_bundle(self.skill)
+        path = expand_user(given) if given else shipped_bundle(self.skill)
         bundle = load_bundle(path, self.skill)
         precision = self.parameters["precision"]
         engine = open_engine(

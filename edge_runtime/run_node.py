@@ -16,7 +16,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from edge_runtime.command import add_version
-from edge_runtime.errors import one_line
+from edge_runtime.errors import SettingError, one_line
+from edge_runtime.ros_environment import NO_LOG_FILE, check_domain_id, log_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +42,20 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
     words = list(sys.argv if argv is None else argv)
     try:
         _parser(node_class).parse_args(remove_ros_args(words)[1:])
-        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+        check_domain_id()
+        fault = log_fault()
+        arguments = [*words, *NO_LOG_FILE] if fault else words
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except SettingError as error:
+        sys.stderr.write(f"{node_class.node_name}: {error}\n")
+        return _FAILED
     except Exception as error:  # noqa: BLE001 - rclpy raises what the C library says
         said = _INTERNALS.sub("", str(error))
         sys.stderr.write(f"{node_class.node_name}: {' '.join(said.split())}: {_SYNTAX}\n")
         return _USAGE
+    if fault:
+        line = f"{node_class.node_name}: no log file: {fault}: let ROS_LOG_DIR name another folder"
+        sys.stderr.write(f"{line}\n")
     try:
         return _spin(node_class)
     finally:

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
+
+from edge_runtime.compiled import compiled
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +42,7 @@ _NOTHING_NEARER = 1e30
 _LANE = np.uint64(0x1FFFFF)
 _GREEN, _RED = np.uint64(21), np.uint64(42)  # where the lanes of a spread texel begin
 
-_compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+_compiled = compiled(nogil=True, fastmath=True, error_model="numpy")
 
 
 @_compiled
