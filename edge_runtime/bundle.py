@@ -27,6 +27,7 @@ _MOST_LEVELS = 32
 Precision = Literal["fp32", "fp16", "int8"]
 """Of the bulk of a network's arithmetic; inputs and outputs are float32 in all of them."""
 Shape = tuple[int, ...]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Model(BaseModel):
@@ -60,9 +61,9 @@ class EngineFile(_Model):
     """
 
     precision: Precision
-    parameters: int
-    macs: int
-    bytes: int
+    parameters: Count
+    macs: Count
+    bytes: Count
     accuracy: dict[str, float]
     latency_ms: dict[str, float]
 
@@ -269,6 +270,8 @@ def _read_manifest(path: Path) -> bytes:
 def _parse(path: Path, text: bytes) -> Manifest:
     try:
         content = json.loads(text)
+        # Half a character, as "\\ud800" is, can be neither printed nor logged.
+        json.dumps(content, ensure_ascii=False).encode()
         is_readable = not _is_deeper(content, _MOST_LEVELS)
     except RecursionError:
         content, is_readable = None, False

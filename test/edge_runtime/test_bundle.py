@@ -101,7 +101,7 @@ def write_manifest(bundle: Path, text: str) -> None:
         (lambda path: edit(path, choices={"a cpu": CHOICE}), ["cpu.onnx is none of its engines"]),
         (lambda path: edit(path, files={"fp32.onnx": "1"}), ["files.fp32.onnx"]),
         (lambda path: edit(path, files={"a\0b": "0" * 64}), [r"'a\x00b'", "no file name"]),
-        (lambda path: edit(path, files={"\ud800": "0" * 64}), ["no file name"]),
+        (lambda path: edit(path, name="\ud800"), ["not JSON", "surrogates"]),
         (lambda path: put_a_pipe(path, "fp32.onnx"), ["fp32.onnx", "not a regular file"]),
         (lambda path: put_a_pipe(path, "manifest.json"), ["manifest.json", "not a regular file"]),
         (lambda path: put_a_device(path, "fp32.onnx"), ["fp32.onnx", "not a regular file"]),
