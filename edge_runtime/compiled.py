@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numba import njit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
 _LOG = logging.getLogger(__name__)
 
 
-def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401
+def compiled(**options: Any) -> Callable[[Function], Function]:  # noqa: ANN401
     """Return the decorator `numba.njit(cache=True, **options)`, which fails in no folder.
 
     Numba keeps what it compiled in $NUMBA_CACHE_DIR, beside the source, or in the user's cache. Of
     a read-only installation without a home that can be written, it refuses even the import.
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    def decorate(function: Function) -> Function:
         try:
-            return njit(cache=True, **options)(function)
+            fast: Function = njit(cache=True, **options)(function)
         except RuntimeError:  # and nothing else is asked of the disk before the first call
             _say_once()
-            return njit(**options)(function)
+            fast = njit(**options)(function)
+        return fast
 
     return decorate
 
