@@ -84,7 +84,12 @@ setup(
             "torch>=2.6",
             "torch-pruning>=1.5",
         ],
-        "replay": ["matplotlib>=3.5", "rosbags>=0.10"],
+        "replay": [
+            "backports.zstd>=1.0; python_version < '3.14'",
+            "lz4>=4",
+            "matplotlib>=3.5",
+            "rosbags>=0.10",
+        ],
         "dask": ["distributed>=2024.1"],
         "train": [f"{PACKAGE}[compress]"],
         "dev": [
@@ -103,8 +108,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "compress = edge_compression.commands:main",
-            "replay = edge_replay.commands:main",
+            "compress = edge_compression.__main__:main",
+            "replay = edge_replay.__main__:main",
             "pose_node = pose_fcn.node:main",
         ],
         "compressed_grasp.skills": ["pose = pose_fcn.skill:PoseSkill"],

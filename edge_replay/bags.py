@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
-
-from edge_replay.cdr import stamp_of
+from edge_replay.cdr import restamped, stamp_of
+from edge_replay.storage.bag import Bag
+from edge_replay.timeline import SECOND, make_timeline
 from edge_replay.topics import Topic, choose_topics, topic_kind
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256
@@ -21,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from rosbags.interfaces import Connection
-
     from edge_replay.protocol import Input
+    from edge_replay.timeline import Timeline
 
 _WAITING_LIMIT = 30
-_ROS2_TYPES = get_typestore(Stores.ROS2_HUMBLE)
+_LOOKED_AT = 10
+# Farther than any slop: only messages at the same place of their topics belong together.
+_PLACE = 100 * SECOND
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Frame:
 
     Attributes:
         stamp: of the image, ns.
-        time: when it was recorded, ns.
+        time: when it is due at the recording's own pace, ns after the first image.
         messages: (input topic, CDR), in the order to publish: camera infos, then the images that
             accompany it, then the image itself.
     """
@@ -61,9 +61,9 @@ class Recording:
     Attributes:
         topics: input topic -> topic of the bag, for every input that the bag feeds.
         images: number of images on the first input's topic.
-        seconds: from the first message of the bag to the last.
+        seconds: from the first image to the last, at the pace at which they are played.
         digest: SHA-256 of the bag's content.
-        notes: what a reader of the results should know about it.
+        pace_notes: what is not played at the recorded pace, and why.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Recording:
         chosen: Mapping[str, str],
         slop: float = SLOP_S,
     ) -> None:
-        """Open a bag and settle its topics.
+        """Open a bag, settle its topics and look at all times of its images.
 
         Args:
             path: .bag file, bag directory, or a lone .db3 or .mcap file.
@@ -86,24 +86,29 @@ class Recording:
         """
         self.path = path
         self._inputs = tuple(inputs)
-        self._slop_ns = round(slop * 1e9)
-        with _opened(path) as reader:
-            available = _topics(reader)
-            self.topics, self.notes = choose_topics(str(path), inputs, available, chosen)
-            image = self.topics[inputs[0].topic]
-            self.images = image.count
-            self.seconds = reader.duration / 1e9
-            self._first_infos = {
-                role: _first(reader, topic)
-                for role, topic in self.topics.items()
-                if topic.kind == "camera_info"
-            }
+        self._slop_ns = round(slop * SECOND)
+        self._bag = Bag(path)
+        self.topics, self._topic_notes = self._settled_topics(chosen)
+        self._first_infos = {
+            role: next(self._bag.messages([topic.name]))[2]
+            for role, topic in self.topics.items()
+            if topic.kind == "camera_info"
+        }
+        self._timeline = self._look_at_times()
+        self.images = len(self._timeline.due)
+        self.seconds = self._timeline.due[-1] / SECOND
+        self.pace_notes = self._timeline.pace_notes
         self.digest = _digest(path)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results should know about it."""
+        return [*self._topic_notes, *self._bag.notes, *self._timeline.notes]
 
     @property
     def compressed(self) -> bool:
         """Whether its images are CompressedImage."""
-        return self.topics[self._inputs[0].topic].compressed
+        return self._image.compressed
 
     @property
     def camera_infos(self) -> list[str]:
@@ -114,34 +119,83 @@ class Recording:
         """Read the frames in recorded order.
 
         Every frame carries the camera infos recorded last before it (the first ones of the bag
-        where none were), and the accompanying images nearest in stamp, within the slop.
+        where none were), and the accompanying images nearest in stamp, within the slop. Where the
+        stamps of the images do not tell them apart, record times take their place.
         """
+        line = self._timeline
         pairing = _Pairing(self._first_infos, self._companions(), self._slop_ns)
-        with _opened(self.path) as reader:
-            roles = {topic.name: role for role, topic in self.topics.items()}
-            connections = [c for c in reader.connections if c.topic in roles]
-            first = self._inputs[0].topic
-            for connection, time, raw in reader.messages(connections):
-                role = roles[connection.topic]
-                message = _cdr(reader, connection, raw)
-                if role in self._first_infos:
-                    pairing.infos[role] = message
-                elif role == first:
-                    pairing.add_image(role, time, message)
-                else:
-                    pairing.add_companion(role, message)
-                yield from pairing.complete()
-            yield from pairing.rest()
+        roles = {topic.name: role for role, topic in self.topics.items()}
+        places: Counter[str] = Counter()
+        for topic, time, message in self._bag.messages(roles):
+            role = roles[topic]
+            place = places[role]
+            places[role] += 1
+            if role in self._first_infos:
+                pairing.infos[role] = message
+                continue
+            moments = {"stamp": stamp_of(message), "time": time, "place": place * _PLACE}
+            moment = moments[line.paired_by]
+            if topic == self._image.name:
+                infos = dict(pairing.infos)
+                pairing.waiting.append(
+                    _Waiting(moment, line.stamps[place], line.due[place], role, message, infos)
+                )
+            else:
+                pairing.companions[role].append((moment, message))
+            yield from map(self._stamped, pairing.complete())
+        yield from map(self._stamped, pairing.rest())
+
+    def _stamped(self, frame: Frame) -> Frame:
+        """Give all messages of a frame its stamp, where their own tell nothing."""
+        if self._timeline.paired_by == "stamp" and stamp_of(frame.image) == frame.stamp:
+            return frame
+        messages = [(role, restamped(message, frame.stamp)) for role, message in frame.messages]
+        return replace(frame, messages=tuple(messages))
+
+    def _look_at_times(self) -> Timeline:
+        moments: dict[str, list[tuple[int, int]]] = {
+            self.topics[role].name: [] for role in [self._inputs[0].topic, *self._companions()]
+        }
+        for topic, time, message in self._bag.messages(moments):
+            moments[topic].append((time, stamp_of(message)))
+        images, *companions = moments.values()
+        return make_timeline(
+            [time for time, _ in images],
+            [stamp for _, stamp in images],
+            [[stamp for _, stamp in companion] for companion in companions],
+        )
+
+    @property
+    def _image(self) -> Topic:
+        return self.topics[self._inputs[0].topic]
 
     def _companions(self) -> list[str]:
         first = self._inputs[0].topic
         return [r for r, t in self.topics.items() if t.kind != "camera_info" and r != first]
 
+    def _settled_topics(self, chosen: Mapping[str, str]) -> tuple[dict[str, Topic], list[str]]:
+        bag = self._bag
+        available = _topics(bag)
+        if not available and (bag.notes or bag.is_empty):
+            reasons = bag.notes or ["it holds no messages; look whether its topics were published"]
+            message = f"nothing can be read from {self.path}: {'; '.join(reasons)}"
+            raise SettingError(message)
+        try:
+            return choose_topics(str(self.path), self._inputs, available, chosen)
+        except SettingError as error:
+            if not bag.left_out:
+                raise
+            message = f"{error}; topics in other encodings: {', '.join(bag.left_out)}"
+            raise SettingError(message) from error
+
 
 @dataclass
 class _Waiting:
+    """An image: by which moment its companions are found, and what its frame will carry."""
+
+    moment: int
     stamp: int
-    time: int
+    due: int
     role: str
     message: bytes
     infos: dict[str, bytes]
@@ -161,12 +215,6 @@ class _Pairing:
         self.infos = dict(self.infos)
         self.companions = {role: deque(maxlen=_WAITING_LIMIT) for role in self.roles}
 
-    def add_image(self, role: str, time: int, message: bytes) -> None:
-        self.waiting.append(_Waiting(stamp_of(message), time, role, message, dict(self.infos)))
-
-    def add_companion(self, role: str, message: bytes) -> None:
-        self.companions[role].append((stamp_of(message), message))
-
     def complete(self) -> Iterator[Frame]:
         """Give the frames to which nothing nearer can come any more."""
         while self.waiting and (len(self.waiting) > _WAITING_LIMIT or self._settled()):
@@ -177,67 +225,33 @@ class _Pairing:
             yield self._frame(self.waiting.popleft())
 
     def _settled(self) -> bool:
-        stamp = self.waiting[0].stamp
-        return all(held and held[-1][0] >= stamp for held in self.companions.values())
+        moment = self.waiting[0].moment
+        return all(held and held[-1][0] >= moment for held in self.companions.values())
 
     def _frame(self, image: _Waiting) -> Frame:
         messages = list(image.infos.items())
         for role, held in self.companions.items():
-            nearest = min(held, key=lambda pair: abs(pair[0] - image.stamp), default=None)
-            if nearest is not None and abs(nearest[0] - image.stamp) <= self.slop_ns:
+            nearest = min(held, key=lambda pair: abs(pair[0] - image.moment), default=None)
+            if nearest is not None and abs(nearest[0] - image.moment) <= self.slop_ns:
                 messages.append((role, nearest[1]))
         messages.append((image.role, image.message))
-        return Frame(image.stamp, image.time, tuple(messages))
+        return Frame(image.stamp, image.due, tuple(messages))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[AnyReader]:
-    if not path.exists():
-        message = f"bag {path} does not exist: give a .bag file or the directory of a ROS 2 bag"
-        raise SettingError(message)
-    try:
-        # Bags from before ROS 2 Iron do not bring their message definitions.
-        reader = AnyReader([path], default_typestore=_ROS2_TYPES)
-        reader.open()
-    except (AnyReaderError, OSError) as error:
-        message = (
-            f"{path} cannot be read as a bag ({error}): give a ROS 1 .bag file, or a ROS 2 bag "
-            "directory with metadata.yaml (`ros2 bag reindex` makes a missing one)"
-        )
-        raise SettingError(message) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _topics(reader: AnyReader) -> list[Topic]:
-    counts: dict[str, int] = {}
-    kinds: dict[str, Topic] = {}
-    for connection in reader.connections:
-        count = connection.msgcount
-        counts[connection.topic] = counts.get(connection.topic, 0) + count
-        if connection.topic not in kinds and count:
-            raw = next(reader.messages([connection]))[2]
-            topic = topic_kind(connection.topic, connection.msgtype, reader, raw)
+def _topics(bag: Bag) -> list[Topic]:
+    """Look at the beginning of every topic."""
+    topics = []
+    for name, channel in bag.channels.items():
+        for _, _, message in islice(bag.messages([name] if channel.count else []), _LOOKED_AT):
+            try:
+                topic = topic_kind(name, channel.type, bag, message)
+            # Whatever rosbags comes upon in a damaged message: perhaps the next one is whole.
+            except Exception:  # noqa: BLE001, S112
+                continue
             if topic is not None:
-                kinds[connection.topic] = topic
-    return [topic.counted(counts[name]) for name, topic in kinds.items()]
-
-
-def _first(reader: AnyReader, topic: Topic) -> bytes:
-    connections = [c for c in reader.connections if c.topic == topic.name]
-    connection, _, raw = next(reader.messages(connections))
-    return _cdr(reader, connection, raw)
-
-
-def _cdr(reader: AnyReader, connection: Connection, raw: bytes) -> bytes:
-    """Return the message as ROS 2 has it on the wire; a rewrite of bytes for ROS 1 bags."""
-    if reader.is2:
-        return raw
-    # By the ROS 2 definitions: those that the bag brings would keep the sequence number, which
-    # headers have in ROS 1 only.
-    return bytes(_ROS2_TYPES.ros1_to_cdr(raw, connection.msgtype))
+                topics.append(topic.counted(channel.count))
+            break
+    return topics
 
 
 def _digest(path: Path) -> str:

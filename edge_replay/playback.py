@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from edge_replay.cdr import stamp_of
 from edge_replay.node_process import NodeError
 from edge_replay.results import Trial
+from edge_replay.timeline import LATEST_STAMP, SECOND, USUAL_GAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,9 +37,8 @@ _LOWEST_HZ = 0.1
 _FIRST_ANSWER_SECONDS = 10.0
 _USUAL_ANSWER_SECONDS = 0.2
 _KEEPING_UP = 0.95
+_OVERTIME = 1.1
 _READ_AHEAD = 8
-_SECOND = 1_000_000_000
-_LONE_FRAME_GAP = _SECOND // 30
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Pass:
     def seconds(self) -> float:
         """From the first publication to the last, plus one mean period."""
         if len(self.sent) < 2:  # noqa: PLR2004
-            return _LONE_FRAME_GAP / _SECOND
-        span = (self.sent[-1].time - self.sent[0].time) / _SECOND
+            return USUAL_GAP / SECOND
+        span = (self.sent[-1].time - self.sent[0].time) / SECOND
         return span * len(self.sent) / (len(self.sent) - 1)
 
     @property
@@ -97,13 +98,19 @@ class Pass:
 
 
 class Player:
-    """Plays into one running node. Stamps only ever rise: every repetition moves them on."""
+    """Plays into one running node.
+
+    The stamps that it publishes only ever rise, whatever those of the recording do, and where it
+    begins anew: so each tells one frame, and nodes refuse none for going back.
+    """
 
     def __init__(self, link: Link, node: NodeProcess) -> None:
         """Play through `link`, watching that `node` lives."""
         self._link = link
         self._node = node
-        self._offset = 0
+        self._shift = 0
+        self._stamp = 0
+        self._gap = USUAL_GAP
         self._slowest: float | None = None
 
     def announce(self, frame: Frame, roles: Sequence[str]) -> None:
@@ -116,12 +123,11 @@ class Player:
 
     def repeatedly(self, held: Sequence[Frame], rate: float | None, seconds: float) -> Pass:
         """Play for so long, beginning again at the end of those held; at least one frame."""
-        stamps, times = _spans(held)
-        pace = rate or len(held) * _SECOND / times
+        pace = rate or len(held) * SECOND / _span(held)
         count = max(1, round(seconds * pace))
-        result = self._play(_schedule(_cycle(held, count, self._offset), rate), count)
-        self._offset += -(-count // len(held)) * stamps
-        return result
+        # A machine that cannot keep the rate ends in about the time that was asked for too.
+        limit = _OVERTIME * seconds + 1.0
+        return self._play(_schedule(_cycle(held, count), rate), count, limit)
 
     def highest_rate(self, held: Sequence[Frame]) -> tuple[float, list[Trial]]:
         """Search the highest rate [Hz] that holds in short trials, and how it was found.
@@ -167,23 +173,44 @@ class Player:
             f"the reason stands in {self._node.log}"
         )
 
-    def _play(self, schedule: Iterable[tuple[Frame, int, float, float]], total: int) -> Pass:
+    def _play(
+        self,
+        schedule: Iterable[tuple[Frame, float, float]],
+        total: int,
+        limit: float = math.inf,
+    ) -> Pass:
         result = Pass()
         self._link.take()
         begin: float | None = None
-        for frame, shift, due, period in tqdm(
+        for frame, due, period in tqdm(
             schedule, total=total, unit="frame", desc="playing", leave=False, disable=None
         ):
             # Time begins with the first frame, not with the opening of the bag that it comes from.
             begin = time.perf_counter() if begin is None else begin
+            if time.perf_counter() - begin > limit:
+                break
             if (ahead := begin + due - time.perf_counter()) > 0:
                 time.sleep(ahead)
             result.late += ahead < -period / 2
-            result.sent.append(Sent(frame.stamp + shift, frame.stamp, time.perf_counter_ns()))
-            self._link.publish(frame, shift)
+            stamp = self._risen(frame.stamp)
+            result.sent.append(Sent(stamp, frame.stamp, time.perf_counter_ns()))
+            self._link.publish(frame, stamp - frame.stamp)
             self._node.check()
         self._collect(result)
         return result
+
+    def _risen(self, recorded: int) -> int:
+        """Return the stamp under which a frame goes out: after that of the frame before."""
+        if recorded + self._shift <= self._stamp:
+            self._shift = self._stamp + self._gap - recorded
+        if recorded + self._shift >= LATEST_STAMP:
+            # No message can carry it: only here does a stamp go back.
+            self._shift = self._gap - recorded
+        stamp = recorded + self._shift
+        if 0 < stamp - self._stamp <= SECOND:
+            self._gap = stamp - self._stamp
+        self._stamp = stamp
+        return stamp
 
     def _collect(self, result: Pass) -> None:
         """Wait until all frames are answered, or nothing comes for longer than an answer takes.
@@ -194,12 +221,14 @@ class Player:
         quiet_since = time.monotonic()
         while len(result.answers) < len(stamps):
             arrived = self._link.take()
+            answered = len(result.answers)
             for received in arrived:
                 stamp = stamp_of(received.message)
                 if received.topic != self._link.latency_topic and stamp in stamps:
                     result.answers.setdefault(stamp, received.time)
             result.received += arrived
-            if arrived:
+            # Whatever else a node publishes by itself is nothing to wait for.
+            if len(result.answers) > answered:
                 quiet_since = time.monotonic()
             if result.answers:
                 slowest = max(result.latencies().values()) / 1e3
@@ -226,38 +255,32 @@ def hold(frames: Iterable[Frame]) -> list[Frame]:
     return held
 
 
-def _spans(held: Sequence[Frame]) -> tuple[int, int]:
-    """Return what one repetition adds to stamps and to recording times [ns]: one gap at the end."""
-    spans = []
-    for values in ([f.stamp for f in held], [f.time for f in held]):
-        gaps = np.diff(values)
-        gap = int(np.median(gaps)) if len(gaps) else _LONE_FRAME_GAP
-        spans.append(max(values) - min(values) + max(gap, 1))
-    return spans[0], spans[1]
+def _span(held: Sequence[Frame]) -> int:
+    """Return how long one repetition takes at the recorded pace [ns], one gap at its end."""
+    times = [frame.time for frame in held]
+    gaps = np.diff(times)
+    return times[-1] + (int(np.median(gaps)) if len(gaps) else USUAL_GAP)
 
 
-def _cycle(held: Sequence[Frame], count: int, offset: int) -> Iterator[tuple[Frame, int, int]]:
-    stamps, times = _spans(held)
+def _cycle(held: Sequence[Frame], count: int) -> Iterator[tuple[Frame, int]]:
+    span = _span(held)
     for index in range(count):
         turn, position = divmod(index, len(held))
-        frame = held[position]
-        yield frame, offset + turn * stamps, frame.time + turn * times
+        yield held[position], held[position].time + turn * span
 
 
 def _schedule(
-    frames: Iterable[tuple[Frame, int, int]], rate: float | None
-) -> Iterator[tuple[Frame, int, float, float]]:
-    """Give each frame its shift [ns], when it is due [s after the beginning] and its period [s]."""
-    first: int | None = None
+    frames: Iterable[tuple[Frame, int]], rate: float | None
+) -> Iterator[tuple[Frame, float, float]]:
+    """Give each frame, when it is due [s after the beginning], and its period [s]."""
     before = 0.0
-    for index, (frame, shift, recorded) in enumerate(frames):
-        first = recorded if first is None else first
-        due = (recorded - first) / _SECOND if rate is None else index / rate
-        yield frame, shift, due, (due - before if index else _LONE_FRAME_GAP / _SECOND)
+    for index, (frame, time_) in enumerate(frames):
+        due = time_ / SECOND if rate is None else index / rate
+        yield frame, due, (due - before if index else USUAL_GAP / SECOND)
         before = due
 
 
-def _read_ahead(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int, int]]:
+def _read_ahead(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:
     """Read a recording in a thread, so that the disk does not delay the next frame."""
     waiting: queue.Queue[Frame | Exception | None] = queue.Queue(_READ_AHEAD)
     stop = threading.Event()
@@ -278,7 +301,7 @@ def _read_ahead(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int, int]]:
         while (item := waiting.get()) is not None:
             if isinstance(item, Exception):
                 raise item
-            yield item, 0, item.time
+            yield item, item.time
     finally:
         stop.set()
         while thread.is_alive():

@@ -11,9 +11,8 @@ from edge_runtime.images import image_kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rosbags.highlevel import AnyReader
-
     from edge_replay.protocol import Input, InputKind
+    from edge_replay.storage.bag import Bag
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -76,7 +75,7 @@ class Topic:
         return f"{self.name} ({self.count} x {self.content})"
 
 
-def topic_kind(name: str, msgtype: str, reader: AnyReader, raw: bytes) -> Topic | None:
+def topic_kind(name: str, msgtype: str, reader: Bag, raw: bytes) -> Topic | None:
     """Look at a topic's first message, by the rules of a node; None for what is no image."""
     if msgtype in _VIDEO:
         problem = "video is not read; republish it raw or compressed"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 _BRINGS = {
+    "backports": (".[replay]",),
     "distributed": (".[dask]",),
     "joblib": (".[train]",),
+    "lz4": (".[replay]",),
     "matplotlib": (".[compress]", ".[replay]"),
     "mujoco": (".[train]",),
     "onnx": (".[compress]",),

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from edge_compression.locking import alone_in
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edge_compression.agreement import difference
 from edge_compression.building import build
-from edge_compression.locking import alone_in
 from edge_runtime.bundle import (
     EngineFile,
     Manifest,
