@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from edge_compression.agreement import difference, literally, samples
 from edge_compression.console import say, show, show_table
-from edge_compression.locking import alone_in
 from edge_compression.measure import latencies
 from edge_compression.tensorrt_builder import build_plan, profile_shapes
 from edge_runtime.bundle import Choice, Plan, add_choice, add_plan, load_bundle
 from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.host import describe_host
+from edge_runtime.locking import alone_in
 from edge_runtime.onnx_engine import OnnxEngine
 from edge_runtime.tensorrt_engine import TensorRTEngine, plan_of_this_device
 

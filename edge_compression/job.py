@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile, gettempdir
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from edge_compression.locking import alone_in
 from edge_compression.protocol import CompressibleSkill
 from edge_compression.recipe import load_recipe
+from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
+from edge_runtime.locking import alone_in
 from edge_runtime.skills import load_skill
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "numpy")
 """Distributions whose versions stand beside every result."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -82,17 +80,10 @@ def prepared(
     except OSError as error:
         message = f"--output {output} cannot be written ({error.strerror}): give another folder"
         raise SettingError(message) from error
-    with alone_in(output, f"--output {output}"):
-        try:
-            yield Job(skill, recipe, data, output, save_every)
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            message = (
-                f"{error.strerror}: free space for --output {output} and for temporary files in "
-                f"{gettempdir()}, then run again, which goes on from what was saved"
-            )
-            raise SettingError(message) from error
+    called = f"--output {output}"
+    go_on = "run again, which goes on from what was saved"
+    with alone_in(output, called), enough_space(called, go_on):
+        yield Job(skill, recipe, data, output, save_every)
 
 
 def metric_descriptions(skill: object) -> dict[str, str]:

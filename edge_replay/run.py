@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_replay.bags import Recording
@@ -22,6 +22,7 @@ from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.folders import expand_user
 from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.locking import alone_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,9 +118,16 @@ def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
             written before.
     """
     program = find_executable(skill.executable)
-    recording = Recording(settings.bag, skill.inputs, settings.topics, settings.slop)
     labels = _labels(settings)
     _make_output(settings.output)
+    with alone_in(settings.output, f"--output {settings.output}"):
+        return _run(skill, settings, program, labels)
+
+
+def _run(
+    skill: ReplayableSkill, settings: Settings, program: Path, labels: Path | None
+) -> RunReport:
+    recording = Recording(settings.bag, skill.inputs, settings.topics, settings.slop)
     with private_domain() as domain:
         measured = _measure(skill, settings, program, recording, domain)
     report = _unscored(skill, settings, recording, measured, labels)
@@ -170,7 +178,12 @@ def _unscored(
         usage=measured.usage,
         search=tuple(measured.search),
         score=None,
-        notes=(*settings.notes, *recording.notes, *_remarks(measured)),
+        notes=(
+            *settings.notes,
+            *recording.notes,
+            *_pace_notes(settings, recording),
+            *_remarks(measured),
+        ),
         host=describe_host(),
         tools=tool_versions(*_TOOLS),
     )
@@ -187,8 +200,10 @@ def _with_note(report: RunReport, note: str) -> RunReport:
 def _make_output(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Better now than when everything is measured.
+        TemporaryFile(dir=folder).close()
     except OSError as error:
-        message = f"--output {folder} cannot be made ({error.strerror}): give another folder"
+        message = f"--output {folder} cannot be written ({error.strerror}): give another folder"
         raise SettingError(message) from error
 
 
@@ -286,6 +301,10 @@ def _shown(settings: Settings, labels: Path | None) -> dict[str, str]:
     return shown
 
 
+def _pace_notes(settings: Settings, recording: Recording) -> Sequence[str]:
+    return recording.pace_notes if settings.rate == "bag" else ()
+
+
 def _remarks(measured: _Measured) -> list[str]:
     notes: list[str] = []
     counts, played = measured.playback, measured.played
@@ -303,12 +322,6 @@ def _remarks(measured: _Measured) -> list[str]:
         notes.append(
             f"no rate held: the last of {_PASSES} passes, at {played.rate:.1f} Hz, still lost "
             f"{played.dropped:.0%} of the frames; the node slows down, or this machine is busy"
-        )
-    stamps = [sent.stamp for sent in played.sent]
-    if repeated := sum(later <= earlier for earlier, later in itertools.pairwise(stamps)):
-        notes.append(
-            f"{repeated} of {len(stamps)} images carry a stamp that is not after the one before: "
-            "nodes refuse such frames"
         )
     if measured.exit_code:
         notes.append(f"the node ended with exit code {measured.exit_code}; see {NODE_LOG}")

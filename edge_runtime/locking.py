@@ -1,4 +1,4 @@
-"""One `compress` at a time in a folder."""
+"""One command at a time in a folder."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def alone_in(folder: Path, called: str) -> Iterator[None]:
         os.close(descriptor)
         trouble = f"cannot be locked ({error.strerror}): give a folder of a local disk"
         if isinstance(error, BlockingIOError):
-            trouble = (
-                "is in use by another `compress`: wait until it has ended, or give another folder"
-            )
+            trouble = "is in use by another run: wait until it has ended, or give another folder"
         message = f"{called} {trouble}"
         raise SettingError(message) from error
     try:

@@ -30,6 +30,7 @@ from edge_runtime.bundle import (
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import BundleError, EngineError, SettingError
 from edge_runtime.host import describe_host
+from edge_runtime.locking import alone_in
 from edge_runtime.onnx_engine import OnnxEngine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "edge_runtime"))
@@ -319,7 +320,7 @@ def test_another_compress_at_work_beside_the_bundle_is_waited_for(
     path = write(graphs)
     with (
         alone_in(path.parent, "the folder"),
-        pytest.raises(SettingError, match=r"of bundle .* is in use by another `compress`"),
+        pytest.raises(SettingError, match=r"of bundle .* is in use by another run"),
     ):
         build(path, provider="cpu")
 

@@ -39,6 +39,6 @@ def test_a_folder_has_one_run_at_a_time(
     with prepared(recipe, tmp_path, 60.0):
         assert main(["run", str(recipe), "--output", str(tmp_path)]) == 1
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"--output {tmp_path} is in use by another `compress`" in line
+        assert f"--output {tmp_path} is in use by another run" in line
     with prepared(recipe, tmp_path, 60.0):
         assert list(tmp_path.iterdir()) == []

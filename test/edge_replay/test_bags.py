@@ -129,7 +129,7 @@ def test_what_a_bag_lacks_is_said(tmp_path: Path) -> None:
         Recording(tmp_path / "none", INPUTS, {})
     broken = tmp_path / "broken.bag"
     broken.write_text("#ROSBAG V2.0\n and nothing more")
-    with pytest.raises(SettingError, match=r"broken\.bag cannot be read as a bag"):
+    with pytest.raises(SettingError, match=r"broken\.bag cannot be read .*`rosbag reindex"):
         Recording(broken, INPUTS, {})
 
 

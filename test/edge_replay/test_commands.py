@@ -77,7 +77,7 @@ def test_an_output_that_is_a_file_is_refused(suite: Suite, folder: Path, tmp_pat
         "run", "--skill", "spot", "--folder", folder, "--bundle", suite.bundle,
         "--output", file, code=1,
     )  # fmt: skip
-    assert said == f"replay: --output {file} cannot be made (File exists): give another folder\n"
+    assert said == f"replay: --output {file} cannot be written (File exists): give another folder\n"
     assert file.read_text() == "mine"
 
 
