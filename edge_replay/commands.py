@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the console script `replay`; return its exit code."""
-    # Ending this process ends the node process too, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return run_command(_parser(), argv)
+    # Asked to end, it still ends its node and removes its temporary files.
+    return run_command(_parser(), argv, interrupts=[signal.SIGTERM])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,17 +113,17 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from edge_replay.convert import convert
     from edge_replay.run import Settings, run
+    from edge_runtime.disk_space import enough_space
 
     skill = _skill(args.skill)
     # Resolved, because the bag and the report are named after it, and ".." is no name.
     folder = args.folder and args.folder.resolve()
-    with tempfile.TemporaryDirectory() as scratch:
+    with enough_space(f"--output {args.output}"), tempfile.TemporaryDirectory() as scratch:
         bag = args.bag
         notes: tuple[str, ...] = ()
         if folder is not None:
-            from edge_replay.convert import convert
-
             bag = Path(scratch) / folder.name
             notes = convert(folder, bag, skill=skill).notes
         report = run(
@@ -152,16 +151,18 @@ def _run(args: argparse.Namespace) -> None:
 
 def _convert(args: argparse.Namespace) -> None:
     from edge_replay.convert import convert
+    from edge_runtime.disk_space import enough_space
 
-    done = convert(
-        args.folder,
-        args.bag,
-        args.rate,
-        skill=_skill(args.skill) if args.skill else None,
-        camera=args.camera,
-        compressed=args.compressed,
-        storage=args.storage,
-    )
+    with enough_space(f"the bag {args.bag}"):
+        done = convert(
+            args.folder,
+            args.bag,
+            args.rate,
+            skill=_skill(args.skill) if args.skill else None,
+            camera=args.camera,
+            compressed=args.compressed,
+            storage=args.storage,
+        )
     if args.json:
         _say(json.dumps({"bag": str(args.bag), **asdict(done)}, indent=2))
         return

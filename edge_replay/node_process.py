@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from edge_replay import bound_process
 from edge_replay.results import Usage
 from edge_runtime.errors import SettingError, SuiteError
 
@@ -58,15 +59,17 @@ def find_executable(name: str) -> Path:
 class NodeProcess:
     """A running node; a context manager that always ends it.
 
-    It gets a process group of its own: Ctrl-C reaches this process, which then ends the node.
+    It gets a process group of its own: Ctrl-C reaches this process, which then ends the node. Where
+    this process ends in any other way, the kernel ends the node.
     """
 
     def __init__(self, program: Path, arguments: Sequence[str], log: Path) -> None:
         """Start the program; what it prints goes to the file `log`."""
         self.log = log
+        starter = (sys.executable, "-I", "-S", bound_process.__file__)
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 (an installed program, not a shell)
-                [str(program), *arguments],
+                [*starter, str(os.getpid()), str(program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError, one_line
 from edge_runtime.host import tool_versions
+from edge_runtime.interrupts import INTERRUPTED, interruptible
 from edge_runtime.remedies import missing_module
 
 if TYPE_CHECKING:
     import argparse
+    import signal
     from collections.abc import Sequence
 
 _FAILED = 1
-_INTERRUPTED = 130
 _NOBODY_READS = 141
 
 
@@ -27,13 +28,19 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=line, help="show versions")
 
 
-def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+def run_command(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+    *,
+    interrupts: Sequence[signal.Signals] = (),
+) -> int:
     """Parse and call `args.run(args)`; return the exit code.
 
     Sub-commands say what they run with `set_defaults(run=function)`. `--version` is added, and
     `--debug`, which is taken anywhere on the line and lets exceptions through with their traceback.
     Usage errors leave through argparse's own exit, with code 2. A reader that ends early, as `head`
-    does, ends the command quietly, with the code that shells give for SIGPIPE.
+    does, ends the command quietly, with the code that shells give for SIGPIPE. `interrupts` end it
+    like Ctrl-C.
     """
     add_version(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks of failures")
@@ -43,7 +50,8 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
     args = parser.parse_args([word for word in words if word != "--debug"])
     args.debug = debug
     try:
-        args.run(args)
+        with interruptible(parser.prog, *interrupts):
+            args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         # What is still in the buffers would fail again when the interpreter ends, with a complaint.
@@ -53,7 +61,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         return _NOBODY_READS
     except KeyboardInterrupt:
         sys.stderr.write(f"{parser.prog}: interrupted\n")
-        return _INTERRUPTED
+        return INTERRUPTED
     except Exception as error:
         if debug:
             raise
