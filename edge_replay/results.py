@@ -26,7 +26,7 @@ class RecordingFacts(_Result):
     Attributes:
         sha256: of the bag file; of names and hashes of its files where it is a directory.
         topics: input of the node -> topic of the bag and what it holds.
-        seconds: from the first message of the bag to the last.
+        seconds: from the first image to the last at the recorded pace, long pauses shortened.
     """
 
     path: str

@@ -119,7 +119,7 @@ def _paced(times: Sequence[int]) -> tuple[list[int], list[str]]:
         )
     if pauses:
         notes.append(
-            f"{len(pauses)} pauses in the recording, the longest of {max(pauses) / SECOND:.0f} s, "
+            f"pauses in the recording ({len(pauses)}, the longest of {max(pauses) / SECOND:.0f} s) "
             f"are shortened to {LONGEST_PAUSE / SECOND:.0f} s"
         )
     return [0, *accumulate(waits)], notes

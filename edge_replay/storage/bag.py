@@ -84,13 +84,16 @@ class Bag:
             wanted = {c.id: c for c in storage.channels if c.topic in topics and self._reads(c)}
             if not wanted:
                 continue
-            for key, time, raw in storage.messages(wanted):
-                channel = wanted[key]
-                message = _cdr(channel, raw)
-                if message is None:
-                    self.note(f"messages of {channel.topic} that are damaged are left out")
-                else:
-                    yield channel.topic, time, message
+            try:
+                for key, time, raw in storage.messages(wanted):
+                    channel = wanted[key]
+                    message = _cdr(channel, raw)
+                    if message is None:
+                        self.note(f"messages of {channel.topic} that are damaged are left out")
+                    else:
+                        yield channel.topic, time, message
+            except OSError as error:
+                self.note(f"{self.path} cannot be read to its end ({error.strerror})")
 
     def deserialize(self, message: bytes, type_: str) -> object:
         """Return the CDR message as an object."""
@@ -150,16 +153,15 @@ class Bag:
         try:
             with file.open("rb") as stream:
                 head = stream.read(64)
-            if head.startswith(ZSTD_MAGIC):
-                file = self._decompressed(file)
-                return self._opened(file)
-            for magic, storage in _STORAGES.items():
-                if head.startswith(magic):
-                    return storage(file, self.note)
         except OSError as error:
             message = f"{file} cannot be read ({error.strerror})"
             raise SettingError(message) from error
-        begins = (text for magic, text in _OTHERS.items() if head.startswith(magic))
+        if head.startswith(ZSTD_MAGIC):
+            return self._opened(self._decompressed(file))
+        for magic, storage in _STORAGES.items():
+            if head.startswith(magic):
+                return storage(file, self.note)
+        begins = (text for magic, text in _OTHERS.items() if head.lstrip().startswith(magic))
         wrong = next(begins, "it begins with none of the marks of .bag, .mcap and .db3 files")
         message = f"{file} is no recording: {wrong if head else 'it is empty'}"
         raise SettingError(message)

@@ -29,7 +29,9 @@ class Channel:
 class Storage(Protocol):
     """One file. Damage behind its beginning is noted, and costs only what it covers."""
 
-    channels: Sequence[Channel]
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """Its topics."""
 
     def messages(self, channels: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Read (channel, record time [ns], message) of some channels, in the order of time."""

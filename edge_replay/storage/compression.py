@@ -64,4 +64,4 @@ def decompress_file(source: Path, target: Path) -> bool:
                 unpacked.write(decompressor.decompress(data))
         except zstd.ZstdError:
             return False
-    return decompressor.eof
+    return bool(decompressor.eof)

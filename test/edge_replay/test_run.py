@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -225,7 +226,16 @@ def test_raw_images_arrive_although_the_input_is_best_effort(suite: Suite, tmp_p
     assert played["lost"] <= 5
 
 
-def test_an_interrupted_replay_ends_its_node(suite: Suite, bag: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [
+        (signal.SIGTERM, (130, ["replay: interrupted"])),
+        (signal.SIGKILL, (-signal.SIGKILL, [])),
+    ],
+)
+def test_a_replay_that_is_ended_ends_its_node(
+    suite: Suite, bag: Path, tmp_path: Path, number: int, end: tuple[int, list[str]]
+) -> None:
     words = ["run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle]
     words += ["--output", tmp_path, "--seconds", 60]
     command = [str(REPLAY), *map(str, words)]
@@ -235,11 +245,39 @@ def test_an_interrupted_replay_ends_its_node(suite: Suite, bag: Path, tmp_path: 
             assert time.monotonic() < deadline
             time.sleep(0.1)
         (node,) = psutil.Process(replay.pid).children()
-        replay.send_signal(signal.SIGTERM)
+        said = suite.replay(*words, code=1)
+        assert f"--output {tmp_path} is in use by another run" in said
+        replay.send_signal(number)
         _, error = replay.communicate(timeout=30)
-    assert replay.returncode == 130
-    assert error.decode().splitlines()[-1] == "replay: interrupted"
-    assert not psutil.pid_exists(node.pid)
+    assert (replay.returncode, error.decode().splitlines()[-1:]) == end
+    psutil.wait_procs([node], timeout=5)
+    assert not node.is_running()
+
+
+def test_frames_without_any_time_are_answered_once_each(
+    suite: Suite, bag: Path, tmp_path: Path
+) -> None:
+    """Stamps of 0, and record times that stand still: also when played over and over."""
+    file = next(bag.glob("*.db3"))
+    with sqlite3.connect(file) as database:
+        database.execute(
+            "UPDATE messages SET timestamp = 0, data = "
+            "CAST(substr(data, 1, 4) || zeroblob(8) || substr(data, 13) AS BLOB)"
+        )
+    suite.replay(
+        "run", "--skill", "spot", "--bag", bag, "--bundle", suite.bundle, "--output", tmp_path,
+        "--seconds", 2,
+    )  # fmt: skip
+    report = _report(tmp_path)
+    played = report["playback"]
+    assert 30 < played["published"] <= 60
+    assert 0.9 * played["published"] < played["answered"] <= played["published"]
+    assert played["rejected"] == 0
+    assert 0 < report["latency_ms"]["end to end"]["p50"] < 500
+    assert [note.partition(":")[0] for note in report["notes"][:2]] == [
+        "the stamps of the images are 0 or do not rise",
+        "the record times of the images tell no pace",
+    ]
 
 
 def test_the_recording_of_another_camera_system_plays(

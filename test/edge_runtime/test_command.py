@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 from importlib import metadata
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge_runtime.command import run_command
+from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
 from edge_runtime.share import share_directory
 from edge_runtime.skills import load_skill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def parser(run: Callable[[argparse.Namespace], object]) -> argparse.ArgumentParser:
@@ -121,3 +124,37 @@ def test_an_unknown_skill_lists_the_installed_ones() -> None:
 
 def test_the_shared_files_are_found() -> None:
     assert (share_directory() / "package.xml").is_file()
+
+
+def test_an_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    """Libraries swallow it, or print a traceback of theirs."""
+    (tmp_path / "library.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+        "except BaseException:\n    raise ImportError('compile me first') from None\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import argparse, sys\n"
+        "from edge_runtime.command import run_command\n"
+        "parser = argparse.ArgumentParser(prog='compress')\n"
+        "parser.set_defaults(run=lambda args: __import__('library'))\n"
+        "sys.exit(run_command(parser))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "compress: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk is full")]
+)
+def test_a_full_disk_is_said_with_the_folder_and_what_to_do(error: Exception) -> None:
+    with (
+        pytest.raises(SettingError, match=r"(?i)(no space|full).*: free space for --output DIR"),
+        enough_space("--output DIR"),
+    ):
+        raise error
+    with pytest.raises(FileNotFoundError), enough_space("--output DIR"):
+        raise FileNotFoundError(2, "No such file")
