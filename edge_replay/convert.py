@@ -21,6 +21,7 @@ from edge_replay.datasets.sequence import made_up_stamps
 from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.files import whole_directory
 from edge_runtime.images import to_bgr
+from edge_runtime.picture_file import PNG, is_grey16_png
 from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def _messages(
     poses = _poses(sequence)
     for index, stamp in enumerate(stamps):
         path = sequence.images[index]
-        file = make.compressed(_bytes(path), _format(path), stamp)
+        content = _bytes(path)
+        file = make.compressed(content, _format(content), stamp)
         bgr = _decoded(file, path)
         if (camera := cameras.of(bgr)) is not None:
             yield INFO_TOPIC, make.camera_info(camera, stamp), stamp
@@ -207,8 +209,11 @@ def _bytes(path: Path) -> NDArray[np.uint8]:
         raise SettingError(message) from error
 
 
-def _format(path: Path) -> str:
-    return "png" if path.suffix.lower() == ".png" else "jpeg"
+def _format(content: NDArray[np.uint8]) -> str:
+    """Say what an image file is, in the words of image_transport."""
+    if is_grey16_png(content.data):
+        return "mono16; png compressed "  # "png" alone would be depth
+    return "png" if bytes(content[: len(PNG)]) == PNG else "jpeg"
 
 
 def _decoded(file: Any, path: Path) -> NDArray[np.uint8]:  # noqa: ANN401

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from edge_replay.cdr import stamp_of
 from edge_replay.node_process import NodeError
 from edge_replay.results import Trial
 from edge_replay.timeline import LATEST_STAMP, SECOND, USUAL_GAP
+from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -182,8 +182,8 @@ class Player:
         result = Pass()
         self._link.take()
         begin: float | None = None
-        for frame, due, period in tqdm(
-            schedule, total=total, unit="frame", desc="playing", leave=False, disable=None
+        for frame, due, period in progress(
+            schedule, total=total, unit="frame", desc="playing", leave=False
         ):
             # Time begins with the first frame, not with the opening of the bag that it comes from.
             begin = time.perf_counter() if begin is None else begin

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from edge_replay.bags import Recording
 from edge_replay.convert import convert
 from edge_replay.datasets.layouts import open_sequence
+from edge_replay.protocol import Input
 from edge_runtime.errors import SettingError
 from edge_runtime.images import to_bgr
 
@@ -230,3 +232,15 @@ def test_refusals_name_the_remedy_and_leave_nothing(folder: Path, tmp_path: Path
     with pytest.raises(SettingError, match=r"holds no \.png or \.jpg images"):
         convert(empty, tmp_path / "bag", rate=10.0)
     assert not [path for path in tmp_path.iterdir() if "bag" in path.name]
+
+
+def test_16_bit_grey_stays_a_picture_in_its_own_file(tmp_path: Path) -> None:
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    picture = np.full((48, 64), 4000, np.uint16)
+    cv2.imwrite(str(folder / "0.png"), picture)
+
+    convert(folder, tmp_path / "bag", compressed=True)
+
+    recording = Recording(tmp_path / "bag", [Input("image", "colour")], {})
+    assert recording.topics["image"].name == "/camera/image/compressed"
