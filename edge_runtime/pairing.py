@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,30 +12,82 @@ if TYPE_CHECKING:
 
 # The default of the parameter `slop`.
 SLOP_S = 0.02
+_SECOND = 1_000_000_000
 _WAITING = 4
-_ALIVE_S = 1.0
-_PATIENCE_S = 0.2
+_ALIVE_NS = 1_000_000_000
+_PATIENCE_NS = 200_000_000
 _JITTER_NS = 5_000_000
+_IN_VAIN = 8
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """A message of the first input that has not all its partners yet."""
+class _Item:
+    """A message; `stamp` in ns, 0 for none, `arrival` in ns of a steady clock."""
 
     stamp: int
     message: Any
-    since: float
+    arrival: int
+
+
+def _offset(item: _Item, other: _Item) -> int:
+    """Nanoseconds by which an item is later: by stamp, or by arrival where one has no stamp."""
+    if item.stamp and other.stamp:
+        return item.stamp - other.stamp
+    return item.arrival - other.arrival
+
+
+class _Partner:
+    """Another input than the first: its last messages, and how they match the first one's."""
+
+    def __init__(self) -> None:
+        self.messages: deque[_Item] = deque(maxlen=_WAITING)
+        # Since the last match: its own messages, and those of the first input without it.
+        self._came = 0
+        self._missed = 0
+
+    def add(self, item: _Item) -> None:
+        self.messages.append(item)
+        self._came += 1
+
+    def nearest(self, first: _Item, slop_ns: int) -> _Item | None:
+        newest_first = reversed(self.messages)
+        found = min(newest_first, key=lambda item: abs(_offset(item, first)), default=None)
+        return found if found and abs(_offset(found, first)) <= slop_ns else None
+
+    def matched(self) -> None:
+        self._came = self._missed = 0
+
+    def missed(self) -> None:
+        self._missed += 1
+
+    def never_matches(self, now: int) -> bool:
+        return self._is_alive(now) and min(self._came, self._missed) >= _IN_VAIN
+
+    def may_come(self, first: _Item, found: _Item | None, slop_ns: int, now: int) -> bool:
+        """Whether by its rhythm a partner, or a much nearer one than that found, is still due."""
+        if not self._is_alive(now) or self.never_matches(now):
+            return False
+        period = min((abs(_offset(b, a)) for a, b in pairwise(self.messages)), default=0)
+        due = _offset(self.messages[-1], first) + period
+        if found is None:
+            return due <= slop_ns + _JITTER_NS
+        return abs(due) + _JITTER_NS < abs(_offset(found, first))
+
+    def _is_alive(self, now: int) -> bool:
+        return bool(self.messages) and now - self.messages[-1].arrival < _ALIVE_NS
 
 
 class Pairing:
     """Sets of messages: one of the first input, and of each other the nearest within the slop.
 
-    A first message waits for the partners that it lacks, and goes without the optional ones. One
-    of those is waited for only while it may still come: its input is alive (something came from
-    it within the last second), by its rhythm a message with this stamp is due, and not longer than
-    `_PATIENCE_S`. So a depth stream that is slower than the colour stream holds nothing up. Sets
-    come out in the order of the first input. A message that is overtaken by a complete set, or by
-    `_WAITING` newer ones, goes with what there is; without a required partner it is unpaired.
+    A message without a stamp (0) is paired by its arrival. A first message waits for the partners
+    that it lacks, and goes without the optional ones. One of those is waited for only while it may
+    still come: its input is alive (something came from it within the last second), by its rhythm a
+    message with this stamp is due, and not longer than `_PATIENCE_NS`; and not at all while its
+    stamps do not match. So a depth stream that is slower than the colour stream, or that has
+    another clock, holds nothing up. Sets come out in the order of the first input. A message that
+    is overtaken by a complete set, or by `_WAITING` newer ones, goes with what there is; without a
+    required partner it is unpaired.
     """
 
     def __init__(self, first: str, required: Sequence[str], optional: Sequence[str]) -> None:
@@ -43,11 +95,9 @@ class Pairing:
         self.unpaired = 0
         self._first = first
         self._required = set(required)
-        self._waiting: deque[_Waiting] = deque()
-        self._others: dict[str, deque[tuple[int, Any]]] = {
-            name: deque(maxlen=_WAITING) for name in [*required, *optional]
-        }
-        self._last_heard: dict[str, float] = {}
+        self._waiting: deque[_Item] = deque()
+        self._gone: deque[_Item] = deque(maxlen=_WAITING)
+        self._partners = {name: _Partner() for name in [*required, *optional]}
 
     @property
     def is_waiting(self) -> bool:
@@ -59,56 +109,77 @@ class Pairing:
 
         Args:
             name: of the input that it came from.
-            stamp: nanoseconds.
+            stamp: nanoseconds, 0 for none.
             message: anything.
             now: seconds of a steady clock.
 
         """
+        item = _Item(stamp, message, int(now * _SECOND))
         if name == self._first:
-            self._waiting.append(_Waiting(stamp, message, now))
+            self._waiting.append(item)
         else:
-            self._others[name].append((stamp, message))
-            self._last_heard[name] = now
+            self._partners[name].add(item)
+            if self._came_just_late(item):
+                self._partners[name].matched()
         return self.take(now)
 
     def take(self, now: float) -> list[dict[str, Any]]:
         """Return the sets that can go at this time, oldest first."""
-        ready = [index for index, item in enumerate(self._waiting) if self._can_go(item, now)]
+        at = int(now * _SECOND)
+        ready = [index for index, item in enumerate(self._waiting) if self._can_go(item, at)]
         going = max([0, len(self._waiting) - _WAITING, *(index + 1 for index in ready)])
         sets = []
         for item in [self._waiting.popleft() for _ in range(going)]:
-            found = self._partners(item.stamp)
+            found = {}
+            for name, partner in self._partners.items():
+                nearest = partner.nearest(item, self.slop_ns)
+                if nearest is None:
+                    partner.missed()
+                else:
+                    partner.matched()
+                    found[name] = nearest.message
+            self._gone.append(item)
             if self._required <= found.keys():
                 sets.append({self._first: item.message, **found})
             else:
                 self.unpaired += 1
         return sets
 
+    def unmatched(self, now: float) -> dict[str, float]:
+        """Return the optional inputs that are alive and never match the first one.
+
+        Returns:
+            By name, the seconds by which the input's newest message is later than the first
+            input's last one.
+
+        """
+        at = int(now * _SECOND)
+        return {
+            name: _offset(partner.messages[-1], self._gone[-1]) / _SECOND
+            for name, partner in self._partners.items()
+            if name not in self._required and self._gone and partner.never_matches(at)
+        }
+
     def clear(self) -> None:
-        """Forget what is waiting, for example because time jumped."""
+        """Forget all messages, for example because time jumped."""
         self._waiting.clear()
-        for messages in self._others.values():
-            messages.clear()
+        self._gone.clear()
+        self._partners = {name: _Partner() for name in self._partners}
 
-    def _can_go(self, item: _Waiting, now: float) -> bool:
-        missing = self._others.keys() - self._partners(item.stamp).keys()
-        if missing & self._required:
-            return False
-        patient = now - item.since < _PATIENCE_S
-        return not (patient and any(self._may_come(name, item.stamp, now) for name in missing))
+    def _can_go(self, item: _Item, now: int) -> bool:
+        patient = now - item.arrival < _PATIENCE_NS
+        for name, partner in self._partners.items():
+            found = partner.nearest(item, self.slop_ns)
+            if found is None and name in self._required:
+                return False
+            if patient and partner.may_come(item, found, self.slop_ns, now):
+                return False
+        return True
 
-    def _partners(self, stamp: int) -> dict[str, Any]:
-        found = {}
-        for name, candidates in self._others.items():
-            near = [(abs(other - stamp), index) for index, (other, _) in enumerate(candidates)]
-            distance, index = min(near, default=(self.slop_ns + 1, 0))
-            if distance <= self.slop_ns:
-                found[name] = candidates[index][1]
-        return found
-
-    def _may_come(self, name: str, stamp: int, now: float) -> bool:
-        stamps = [other for other, _ in self._others[name]]
-        if not stamps or now - self._last_heard[name] >= _ALIVE_S:
-            return False
-        period = min((later - earlier for earlier, later in pairwise(stamps)), default=0)
-        return stamps[-1] + period <= stamp + self.slop_ns + _JITTER_NS
+    def _came_just_late(self, item: _Item) -> bool:
+        """Whether a message would have been a partner if one gone without it had waited."""
+        overtaken = max(0, len(self._gone) + len(self._waiting) - _WAITING)
+        return any(
+            abs(_offset(item, gone)) <= self.slop_ns and item.arrival - gone.arrival < _PATIENCE_NS
+            for gone in islice(self._gone, overtaken, None)
+        )
