@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_runtime.tally import Tally
 
 _STALE_S = 3.0
-_LOSSES = ("dropped", "lost", "rejected")
+_LOSSES = ("dropped", "lost", "rejected", "incomplete")
 _MIB = 1024**2
 
 
@@ -26,7 +26,7 @@ class Health:
     `silence_s`: since the last message of the first input, None before any. `age_s`: of that
     message when it came, by its stamp. `latency`: percentiles in ms by stage. `engine`: what the
     engine and its bundle say about themselves. `failure`: why the node could not be configured,
-    or the last failure of the engine.
+    or the last failure of the engine. `reasons`: by kind of loss, why the last one was.
     """
 
     state: str
@@ -37,6 +37,7 @@ class Health:
     budget_ms: float = 0.0
     engine: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_stale(self) -> bool:
@@ -68,26 +69,43 @@ def latency_message(node: str, header: Any, stages: Mapping[str, float]) -> Diag
 
 def _input_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:
     level, text = DiagnosticStatus.OK, "receiving"
+    losses = [*_LOSSES, *(f"lost: {name}" for name in tally.with_prefix("lost: "))]
     if health.state != "active":
         text = f"not listening: the node is {health.state}"
-    elif health.is_stale:
-        level = DiagnosticStatus.STALE
-        since = "yet" if health.silence_s is None else f"for {health.silence_s:.0f} s"
-        text = f"no message on {health.topic} {since}"
     else:
-        losses = {name: tally.recent(name) for name in _LOSSES if tally.recent(name)}
-        if losses:
+        said = []
+        if health.is_stale:
+            level = DiagnosticStatus.STALE
+            since = "yet" if health.silence_s is None else f"for {health.silence_s:.0f} s"
+            said.append(f"no message on {health.topic} {since}")
+        if recent := [name for name in losses if tally.recent(name)]:
+            # Also where nothing arrives: what is lost was published.
             level = DiagnosticStatus.WARN
-            text = ", ".join(f"{count} {name}" for name, count in losses.items())
-            text += " in the last seconds"
+            counts = ", ".join(f"{tally.recent(name)} {name}" for name in recent)
+            said.append(f"{counts} in the last seconds")
+            said += [health.reasons[name] for name in recent if name in health.reasons]
+        text = "; ".join(said) or text
     values = {
         "topic": health.topic,
         "rate": f"{tally.rate('received'):.1f} Hz",
-        "age": "unknown" if health.age_s is None else f"{health.age_s * 1e3:.1f} ms",
-        **{name: str(tally.total(name)) for name in ("received", *_LOSSES)},
-        **{f"rejected: {kind}": str(n) for kind, n in tally.with_prefix("rejected: ").items()},
+        "age": _age(health.age_s),
+        **{name: str(tally.total(name)) for name in ("received", *losses)},
+        **_by_kind("rejected: ", tally),
+        **_by_kind("incomplete: ", tally),
     }
     return _status(f"{node}: input", host, level, text, values)
+
+
+def _age(age_s: float | None) -> str:
+    if age_s is None:
+        return "unknown"
+    if age_s < 0:
+        return f"unknown: the stamp is {-age_s:.3f} s ahead of this node's clock"
+    return f"{age_s * 1e3:.1f} ms"
+
+
+def _by_kind(prefix: str, tally: Tally) -> dict[str, str]:
+    return {f"{prefix}{kind}": str(count) for kind, count in tally.with_prefix(prefix).items()}
 
 
 def _inference_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:

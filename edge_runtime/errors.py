@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+# Of a line that quotes a message: what it began with, and at the end what is accepted.
+_HEAD, _TAIL = 200, 600
+_LONGEST = 1000
+
 
 class SuiteError(Exception):
     """Base of every expected failure: commands print it and exit 1, nodes log it and go on."""
@@ -34,7 +38,7 @@ class MessageError(SuiteError):
 
     def __init__(self, message: str, kind: str = "content") -> None:
         """Say what was wrong and what is accepted, and the word under which it is counted."""
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.kind = kind
 
 
@@ -54,6 +58,15 @@ def one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, (SuiteError, OSError)):
         return text
+    text = shortened(text)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"
+
+
+def shortened(text: str) -> str:
+    """Return a text that a message may have brought, without its middle where it is too long."""
+    if len(text) <= _LONGEST:
+        return text
+    left_out = len(text) - _HEAD - _TAIL
+    return f"{text[:_HEAD]} ... ({left_out} characters) ... {text[-_TAIL:]}"

@@ -11,7 +11,7 @@ from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr, to_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,8 +21,9 @@ class ImageInput:
     """A topic with images.
 
     `name` is the topic. Colour comes as (H, W, 3) uint8 BGR, depth as (H, W) float32 metres with
-    NaN where nothing was seen. `camera_info` is the topic of the image's camera info, if the node
-    wants it. Of a node's inputs the first is required; the others are paired with it by stamp.
+    NaN where nothing was seen, registered to the first input's image. `camera_info` is the topic of
+    the image's camera info, if the node wants it. Of a node's inputs the first is required; the
+    others are paired with it by stamp.
     """
 
     name: str
@@ -49,12 +50,13 @@ class Frame:
     """Decoded images and their calibrations by input name; optional ones may be absent.
 
     `header` is the first input's, for the outputs. The arrays may share memory with the messages:
-    read only.
+    read only. `unusable` says what came and was left out, and why.
     """
 
     header: Any
     images: Mapping[str, NDArray[Any]]
     calibration: Mapping[str, Calibration]
+    unusable: Sequence[MessageError] = ()
 
 
 def decode(
@@ -66,22 +68,43 @@ def decode(
 ) -> Frame:
     """Decode all images of an arrival and check them against their camera infos.
 
+    An optional image and a camera info that cannot be used are left out.
+
     Raises:
-        MessageError: an image that cannot be used, or a camera info that is wrong or of another
-            size.
+        MessageError: a required image that cannot be used.
 
     """
-    images = {
-        name: decode_image(inputs[name], message, max_pixels)
-        for name, message in arrival.messages.items()
-    }
-    calibrations = {
-        name: calibration
-        for name, info in arrival.camera_info.items()
-        if name in images
-        and (calibration := read_calibration(name, images[name], info, rectified=rectified))
-    }
-    return Frame(next(iter(arrival.messages.values())).header, images, calibrations)
+    first = next(iter(arrival.messages))
+    images: dict[str, NDArray[Any]] = {}
+    calibrations: dict[str, Calibration] = {}
+    unusable: list[MessageError] = []
+    for name, message in arrival.messages.items():
+        try:
+            image = decode_image(inputs[name], message, max_pixels)
+            _check_registered(inputs[name], image, images.get(first, image))
+            images[name] = image
+        except MessageError as error:  # noqa: PERF203
+            if name == first or inputs[name].required:
+                raise
+            unusable.append(MessageError(str(error), f"{name} {error.kind}"))
+    for name, info in arrival.camera_info.items():
+        try:
+            if name in images and (
+                found := read_calibration(name, images[name], info, rectified=rectified)
+            ):
+                calibrations[name] = found
+        except MessageError as error:  # noqa: PERF203
+            unusable.append(error)
+    return Frame(arrival.messages[first].header, images, calibrations, unusable)
+
+
+def _check_registered(source: ImageInput, image: NDArray[Any], first: NDArray[Any]) -> None:
+    if source.kind == "depth" and image.shape[:2] != first.shape[:2]:
+        msg = (
+            f"input {source.name!r}: {image.shape[1]}x{image.shape[0]}, but the image is "
+            f"{first.shape[1]}x{first.shape[0]}: publish depth that is registered to the image"
+        )
+        raise MessageError(msg, "size")
 
 
 def decode_image(source: ImageInput, message: Any, max_pixels: int) -> NDArray[Any]:  # noqa: ANN401

@@ -11,6 +11,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from edge_runtime.frame import Arrival, ImageInput
+from edge_runtime.losses import Losses
 from edge_runtime.optional_ros import create_subscription
 from edge_runtime.pairing import Pairing
 
@@ -36,15 +37,24 @@ BEST_EFFORT = QoSProfile(
     reliability=ReliabilityPolicy.BEST_EFFORT,
     durability=DurabilityPolicy.VOLATILE,
 )
+# What a publisher latched before the node started comes only to such a subscription; one that did
+# not latch it is not heard by it.
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 _SECOND = 1_000_000_000
 _CHECK_S = 0.1
+_LATCHED_CHECK_S = 0.2
 
 
 class Inputs:
     """Subscriptions that exist from `open` to `close` and hand over arrivals.
 
-    `last_received` (`time.monotonic()`) and `age_s` (by its stamp) tell of the first input's last
-    message, `topic` is its name after remapping.
+    `last_received` (`time.monotonic()`) and `age_s` (by its stamp, None without one) tell of the
+    first input's last message, `topic` is its name after remapping.
     """
 
     def __init__(self, node: Node, inputs: Sequence[ImageInput], reporter: Reporter) -> None:
@@ -63,9 +73,9 @@ class Inputs:
         self._unpaired = 0
         self._camera_info: dict[str, Any] = {}
         self._last_stamp: int | None = None
-        # By input and kind, not by topic: two inputs may be remapped to the same one.
-        self._subscriptions: dict[tuple[str, type[Any]], Subscription[Any]] = {}
-        self._patience: Timer | None = None
+        # By input, kind and QoS, not by topic: two inputs may be remapped to the same one.
+        self._subscriptions: dict[tuple[str, ...], Subscription[Any]] = {}
+        self._timers: list[Timer] = []
 
     def open(
         self,
@@ -83,60 +93,104 @@ class Inputs:
             topic, kind = self._node.resolve_topic_name(image.name), Image
             if transports[image.kind] != "raw":
                 topic, kind = f"{topic}/{transports[image.kind]}", CompressedImage
-            callback = partial(self._on_image, image.name)
-            self._subscribe((image.name, kind), topic, callback, RELIABLE)
+            self._subscribe_image(image.name, kind, topic, RELIABLE)
             if image.camera_info is not None:
-                topic = self._node.resolve_topic_name(image.camera_info)
-                keep = partial(self._camera_info.__setitem__, image.name)
-                self._subscribe((image.name, CameraInfo), topic, keep, BEST_EFFORT)
+                self._subscribe_camera_info(image.name, image.camera_info, BEST_EFFORT)
         # A frame that waits for an optional partner must not wait for the next message, which may
         # never come. The timer runs only while something waits.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._patience = self._node.create_timer(_CHECK_S, self._give_up_waiting, clock=steady)
+        self._patience = self._every(_CHECK_S, self._give_up_waiting)
         self._patience.cancel()
+        self._latched = self._every(_LATCHED_CHECK_S, self._find_latched)
 
     def close(self) -> None:
         """Unsubscribe and forget everything that came."""
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        if self._patience is not None:
-            self._node.destroy_timer(self._patience)
-            self._patience = None
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._timers.clear()
         self._pairing.clear()
         self._camera_info.clear()
         self._last_stamp = self.last_received = self.age_s = None
 
-    def _subscribe(
-        self,
-        key: tuple[str, type[Any]],
-        topic: str,
-        callback: Callable[[Any], None],
-        qos: QoSProfile,
-    ) -> None:
+    def _every(self, seconds: float, call: Callable[[], None]) -> Timer:
+        timer = self._node.create_timer(
+            seconds, call, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._timers.append(timer)
+        return timer
+
+    def _subscribe_image(self, name: str, kind: type[Any], topic: str, qos: QoSProfile) -> None:
         """Subscribe as reliable as every publisher allows.
 
         A best-effort subscription would receive from all of them, but loses nearly every image
         that is larger than the middleware's buffer (Fast DDS: 512 KiB, less than 640x480 bgr8)
         when the processor is busy. So it is taken only when a best-effort publisher appears.
         """
+        key = (name, "image")
+        losses = Losses(
+            partial(self._reporter.lost, "lost" if name == self._first else f"lost: {name}", topic),
+            lambda: self._node.count_publishers(topic) == 1,
+        )
+
+        def take(message: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401
+            losses.received(info)
+            self._on_image(name, message)
 
         def resubscribe() -> None:
             # The event may come when the inputs were closed meanwhile.
             if self._subscriptions.get(key) is subscription:
                 self._node.destroy_subscription(subscription)
-                self._subscribe(key, topic, callback, BEST_EFFORT)
+                self._subscribe_image(name, kind, topic, BEST_EFFORT)
 
         subscription = create_subscription(
             self._node,
-            key[1],
+            kind,
             topic,
-            callback,
+            take,
             qos,
-            on_lost=partial(self._reporter.tally.add, "lost"),
+            on_lost=losses.reported,
             on_incompatible=resubscribe,
         )
         self._subscriptions[key] = subscription
+
+    def _subscribe_camera_info(self, name: str, topic: str, qos: QoSProfile) -> None:
+        def keep(message: Any, _: object) -> None:  # noqa: ANN401
+            self._camera_info[name] = message
+
+        # Only the newest camera info counts: of those between nothing is lost.
+        self._subscriptions[name, topic, qos.durability.name] = create_subscription(
+            self._node,
+            CameraInfo,
+            self._node.resolve_topic_name(topic),
+            keep,
+            qos,
+            on_lost=lambda _: None,
+            on_incompatible=lambda: None,
+        )
+
+    def _find_latched(self) -> None:
+        """Subscribe to camera infos that are latched, until every input has one.
+
+        Only where a publisher latches: any other one would warn that it is not compatible.
+        """
+        missing = [
+            image
+            for image in self.by_name.values()
+            if image.camera_info is not None and image.name not in self._camera_info
+        ]
+        for image in missing:
+            topic = str(image.camera_info)
+            if (image.name, topic, LATCHED.durability.name) in self._subscriptions:
+                continue
+            publishers = self._node.get_publishers_info_by_topic(
+                self._node.resolve_topic_name(topic)
+            )
+            if any(end.qos_profile.durability == LATCHED.durability for end in publishers):
+                self._subscribe_camera_info(image.name, topic, LATCHED)
+        if not missing:
+            self._latched.cancel()
 
     def _on_image(self, name: str, message: Any) -> None:  # noqa: ANN401
         received = time.perf_counter()
@@ -144,37 +198,48 @@ class Inputs:
         if name == self._first:
             self.last_received = time.monotonic()
             self._reporter.tally.add("received")
-            self.age_s = (self._node.get_clock().now().nanoseconds - stamp) / _SECOND
-            if self._jumped_back(stamp):
+            now_ns = self._node.get_clock().now().nanoseconds
+            self.age_s = (now_ns - stamp) / _SECOND if stamp else None
+            if stamp and self._jumped_back(stamp):
                 return
         now = time.monotonic()
         self._hand_over(self._pairing.add(name, stamp, (message, received), now))
-        if self._pairing.is_waiting and self._patience and self._patience.is_canceled():
+        if self._pairing.is_waiting and self._patience.is_canceled():
             self._patience.reset()
 
     def _give_up_waiting(self) -> None:
         self._hand_over(self._pairing.take(time.monotonic()))
-        if self._patience and not self._pairing.is_waiting:
+        if not self._pairing.is_waiting:
             self._patience.cancel()
 
     def _hand_over(self, sets: Sequence[dict[str, Any]]) -> None:
+        slop_ms = self._pairing.slop_ns / 1e6
         if self._pairing.unpaired > self._unpaired:
             self._unpaired = self._pairing.unpaired
             others = ", ".join(other for other in self.by_name if other != self._first)
-            slop_ms = self._pairing.slop_ns / 1e6
             self._reporter.reject(
                 "unpaired",
                 f"input {self._first!r}: no image with a stamp within {slop_ms:g} ms came from "
                 f"{others}: synchronise the cameras or raise the parameter 'slop'",
             )
-        infos = dict(self._camera_info)
-        if sets:
-            self._deliver(
-                [
-                    Arrival({n: m for n, (m, _) in found.items()}, infos, found[self._first][1])
-                    for found in sets
-                ]
+        if not sets:
+            return
+        for name, later_s in self._pairing.unmatched(time.monotonic()).items():
+            side = "ahead" if later_s > 0 else "behind"
+            self._reporter.incomplete(
+                f"{name} unmatched",
+                f"input {name!r}: none came in time within {slop_ms:g} ms of {self._first!r}, the "
+                f"newest is {abs(later_s):.3f} s {side}: synchronise the clocks or raise the "
+                "parameter 'slop'; it is not waited for until one matches",
+                len(sets),
             )
+        infos = dict(self._camera_info)
+        self._deliver(
+            [
+                Arrival({n: m for n, (m, _) in found.items()}, infos, found[self._first][1])
+                for found in sets
+            ]
+        )
 
     def _jumped_back(self, stamp: int) -> bool:
         last, self._last_stamp = self._last_stamp, stamp

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.time_source import CLOCK_TOPIC
 
 from edge_runtime.bundle import load_bundle
 from edge_runtime.common_settings import COMMON, DEPTH_TRANSPORT, SLOP
@@ -22,6 +23,7 @@ from edge_runtime.latency import Stopwatch
 from edge_runtime.parameters import Settings
 from edge_runtime.reporter import Reporter, result_qos
 from edge_runtime.share import shipped_bundle
+from edge_runtime.sim_time import checked_clock
 from edge_runtime.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
     from rclpy.parameter import Parameter
+    from rclpy.subscription import Subscription
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
@@ -178,12 +181,33 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         if unknown:
             reason = self.parameters.refuse_unknown(unknown)
             return SetParametersResult(successful=False, reason=reason)
-        return super().set_parameters_atomically(parameter_list)
+        return super().set_parameters_atomically(self.parameters.in_their_type(parameter_list))
+
+    def create_subscription(
+        self,
+        msg_type: type[Any],
+        topic: str,
+        callback: Callable[..., None],
+        *arguments: Any,  # noqa: ANN401
+        **options: Any,  # noqa: ANN401
+    ) -> Subscription[Any]:
+        """Subscribe; of /clock, which rclpy subscribes by itself, only times that it can take."""
+        if topic == CLOCK_TOPIC:
+            callback = checked_clock(callback, self._reject)
+        return super().create_subscription(msg_type, topic, callback, *arguments, **options)
+
+    def survive(self, error: Exception) -> None:
+        """Say what a callback raised; whoever spins this node may go on after that."""
+        self._reporter.survived(error)
 
     def destroy_node(self) -> None:
         """Stop the worker before the publishers go."""
         self._stop()
         super().destroy_node()
+
+    def _reject(self, kind: str, message: str) -> None:
+        # rclpy subscribes to /clock before there is a reporter.
+        self._reporter.reject(kind, message)
 
     def _attempt(
         self,
@@ -262,6 +286,8 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         try:
             with stopwatch.stage("decode"):
                 frame = self._decode(arrival)
+            for error in frame.unusable:
+                self._reporter.incomplete(error.kind, str(error))
             result = self.process(frame, stopwatch)
             with stopwatch.stage("publish"):
                 self.publish(frame, result)

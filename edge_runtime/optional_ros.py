@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rclpy import subscription as subscriptions
+
 try:
     from rclpy import event_handler as events
 except ImportError:  # Humble
     from rclpy import qos_event as events  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
@@ -21,21 +23,27 @@ def create_subscription(
     node: Node,
     message_type: type[Any],
     topic: str,
-    callback: Callable[[Any], None],
+    callback: Callable[[Any, Mapping[str, Any]], None],
     qos: QoSProfile,
     *,
     on_lost: Callable[[int], None],
     on_incompatible: Callable[[], None],
 ) -> Subscription[Any]:
-    """Subscribe; be told of publishers refused for their QoS, and of lost messages if possible."""
+    """Subscribe; be told of publishers refused for their QoS, and of lost messages if possible.
+
+    `callback` takes the message and rclpy's MessageInfo, which is empty where there is none.
+    """
+
+    def without_info(message: Any) -> None:  # noqa: ANN401
+        callback(message, {})
+
+    take = callback if hasattr(subscriptions, "MessageInfo") else without_info  # not in Humble
 
     def subscribe(**more: Any) -> Subscription[Any]:  # noqa: ANN401
         callbacks = events.SubscriptionEventCallbacks(
             incompatible_qos=lambda _: on_incompatible(), **more
         )
-        return node.create_subscription(
-            message_type, topic, callback, qos, event_callbacks=callbacks
-        )
+        return node.create_subscription(message_type, topic, take, qos, event_callbacks=callbacks)
 
     try:
         return subscribe(message_lost=lambda event: on_lost(event.total_count_change))

@@ -12,6 +12,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.parameter import Parameter
 
 from edge_runtime.errors import SettingError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.node import Node
-    from rclpy.parameter import Parameter
 
 # Declared by rclpy itself.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
@@ -126,6 +126,15 @@ class Settings:
         """Return the value that a parameter has now."""
         return self._node.get_parameter(name).value
 
+    def in_their_type(self, parameters: Sequence[Parameter[Any]]) -> list[Parameter[Any]]:
+        """Return the parameters, whole numbers as floats where the parameter is one."""
+        return [
+            Parameter(given.name, value=float(given.value))
+            if type(given.value) is int and self._is_float(given.name)
+            else given
+            for given in parameters
+        ]
+
     def unknown(self, parameters: Sequence[Parameter[Any]]) -> list[str]:
         """Return the names that the node does not have."""
         return [p.name for p in parameters if not self._node.has_parameter(p.name)]
@@ -134,6 +143,9 @@ class Settings:
         """Return the line that says which parameters there are."""
         unknown = ", ".join(map(repr, names))
         return f"unknown parameter {unknown}: allowed are {', '.join(sorted(self._settings))}"
+
+    def _is_float(self, name: str) -> bool:
+        return name in self._settings and type(self._settings[name].default) is float
 
     def _declare(self, setting: Setting, given: object) -> None:
         value = setting.default

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from edge_runtime.inputs import Inputs
 
 _WINDOW = 300
+_WHEN_LOST = (
+    "publish compressed, smaller or fewer images, or give the camera's process more shared memory "
+    "(README, 'When images get lost')"
+)
 
 
 class Reporter:
@@ -41,6 +45,7 @@ class Reporter:
         self._host = platform.node()
         self._window = LatencyWindow(_WINDOW)
         self._complaints = Complaints()
+        self._reasons: dict[str, str] = {}
         self._latency = node.create_lifecycle_publisher(
             DiagnosticArray, "~/latency", result_qos(depth=10)
         )
@@ -62,10 +67,19 @@ class Reporter:
 
     def reject(self, kind: str, message: str) -> None:
         """Count and log a message that cannot be used."""
-        self.tally.add("rejected")
-        self.tally.add(f"rejected: {kind}")
-        if line := self._complaints.due(kind, f"dropped: {message}"):
-            self._node.get_logger().warning(line)
+        self._count("rejected", kind)
+        self._warn("rejected", kind, f"dropped: {message}")
+
+    def incomplete(self, kind: str, message: str, frames: int = 1) -> None:
+        """Count and log frames that are answered without an optional part that cannot be used."""
+        self._count("incomplete", kind, frames)
+        self._warn("incomplete", kind, f"answered without it: {message}")
+
+    def lost(self, name: str, topic: str, count: int) -> None:
+        """Count under a name, and log, images that were published and did not arrive."""
+        self.tally.add(name, count)
+        total = self.tally.total(name)
+        self._warn(name, name, f"{total} images of {topic} did not arrive here: {_WHEN_LOST}")
 
     def fail(self, error: Exception) -> None:
         """Count and log a frame that could not be served."""
@@ -73,6 +87,12 @@ class Reporter:
         self.failure = one_line(error)
         if line := self._complaints.due("failure", f"frame failed: {self.failure}"):
             self._node.get_logger().error(line)
+
+    def survived(self, error: Exception) -> None:
+        """Log what a callback raised that belongs to no frame: a request that makes no sense."""
+        line = f"a request or message was left undone: {one_line(error)}"
+        if due := self._complaints.due("request", line):
+            self._node.get_logger().warning(due)
 
     def report(self, state: str, inputs: Inputs, budget_ms: float) -> None:
         """Publish the diagnostics; to be called once a second."""
@@ -88,9 +108,19 @@ class Reporter:
             budget_ms=budget_ms,
             engine=self.engine,
             failure=self.failure,
+            reasons=dict(self._reasons),
         )
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.tally))
+
+    def _count(self, name: str, kind: str, count: int = 1) -> None:
+        self.tally.add(name, count)
+        self.tally.add(f"{name}: {kind}", count)
+
+    def _warn(self, name: str, kind: str, line: str) -> None:
+        self._reasons[name] = line
+        if due := self._complaints.due(kind, line):
+            self._node.get_logger().warning(due)
 
 
 def result_qos(depth: int) -> QoSProfile:

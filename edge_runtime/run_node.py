@@ -18,6 +18,7 @@ from rclpy.utilities import remove_ros_args
 from edge_runtime.command import add_version
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.ros_environment import NO_LOG_FILE, check_domain_id, log_fault
+from edge_runtime.serving import serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +77,7 @@ def _spin(node_class: type[SkillNode[Any]]) -> int:
 
     def spin() -> None:
         try:
-            while not stop.is_set():
-                executor.spin_once()
+            serve(executor, stop, node.survive)
         except Exception as error:  # noqa: BLE001 - reported below, by the main thread
             failures.append(error)
             stop.set()

@@ -9,7 +9,6 @@ import numpy as np
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from edge_runtime.errors import MessageError
 from edge_runtime.frame import ImageInput
 from edge_runtime.images import to_image_message
 from edge_runtime.node import SkillNode
@@ -91,16 +90,7 @@ class ArmPoseNode(SkillNode[ArmPose]):
 def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
     unknown = np.full((len(positions), 3), np.nan, np.float32)
     depth, camera = frame.images.get("depth"), frame.calibration.get("image")
-    if depth is None:
-        return unknown
-    rows, columns = frame.images["image"].shape[:2]
-    if depth.shape != (rows, columns):
-        message = (
-            f"input 'depth': {depth.shape[1]}x{depth.shape[0]}, but the image is {columns}x{rows}: "
-            "publish depth that is registered to the colour image"
-        )
-        raise MessageError(message, "depth size")
-    if camera is None:
+    if depth is None or camera is None:
         return unknown
     return lift_keypoints(positions, depth, camera.matrix, camera.distortion, camera.model)
 

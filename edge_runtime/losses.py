@@ -1,0 +1,54 @@
+"""Messages that were published and never reached a subscription."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Losses:
+    """The losses of one subscription, told by gaps in sequence numbers and by the middleware.
+
+    A gap shows what a reliable publisher overwrote before it was sent, and what was replaced in the
+    reader's queue, of which the middleware says nothing. The middleware knows of what was lost when
+    nothing comes at all. They overlap: the larger count holds.
+    """
+
+    def __init__(self, lost: Callable[[int], None], has_one_publisher: Callable[[], bool]) -> None:
+        """Call `lost` with each number of new losses.
+
+        `has_one_publisher` is asked where the middleware does not say who published a message:
+        without it the numbers of several publishers are no row.
+        """
+        self._lost = lost
+        self._has_one_publisher = has_one_publisher
+        self._last: dict[bytes, int] = {}
+        self._gaps = 0
+        self._events = 0
+        self._told = 0
+
+    def received(self, info: Mapping[str, Any]) -> None:
+        """Take what rclpy says about a message that came (its MessageInfo, empty if none)."""
+        number = info.get("publication_sequence_number")
+        if number is None:  # not every middleware numbers messages
+            return
+        identity = info.get("publisher_gid")
+        publisher = identity["data"] if identity else b""
+        missing = number - self._last.get(publisher, number) - 1
+        self._last[publisher] = number
+        if missing > 0 and (publisher or self._has_one_publisher()):
+            self._gaps += missing
+            self._tell()
+
+    def reported(self, count: int) -> None:
+        """Take losses that the middleware reports by itself."""
+        self._events += count
+        self._tell()
+
+    def _tell(self) -> None:
+        new = max(self._gaps, self._events) - self._told
+        if new > 0:
+            self._told += new
+            self._lost(new)
