@@ -17,6 +17,7 @@ _WAITING = 4
 _ALIVE_NS = 1_000_000_000
 _PATIENCE_NS = 200_000_000
 _JITTER_NS = 5_000_000
+_ARRIVAL_SLOP_NS = 50_000_000
 _IN_VAIN = 8
 
 
@@ -36,6 +37,15 @@ def _offset(item: _Item, other: _Item) -> int:
     return item.arrival - other.arrival
 
 
+def _tolerance(item: _Item, other: _Item, slop_ns: int) -> int:
+    # Arrivals are further apart than stamps, by what the middleware and the scheduler do.
+    return slop_ns if item.stamp and other.stamp else max(slop_ns, _ARRIVAL_SLOP_NS)
+
+
+def _is_near(item: _Item, other: _Item, slop_ns: int) -> bool:
+    return abs(_offset(item, other)) <= _tolerance(item, other, slop_ns)
+
+
 class _Partner:
     """Another input than the first: its last messages, and how they match the first one's."""
 
@@ -52,7 +62,7 @@ class _Partner:
     def nearest(self, first: _Item, slop_ns: int) -> _Item | None:
         newest_first = reversed(self.messages)
         found = min(newest_first, key=lambda item: abs(_offset(item, first)), default=None)
-        return found if found and abs(_offset(found, first)) <= slop_ns else None
+        return found if found and _is_near(found, first, slop_ns) else None
 
     def matched(self) -> None:
         self._came = self._missed = 0
@@ -68,9 +78,10 @@ class _Partner:
         if not self._is_alive(now) or self.never_matches(now):
             return False
         period = min((abs(_offset(b, a)) for a, b in pairwise(self.messages)), default=0)
-        due = _offset(self.messages[-1], first) + period
+        last = self.messages[-1]
+        due = _offset(last, first) + period
         if found is None:
-            return due <= slop_ns + _JITTER_NS
+            return due <= _tolerance(last, first, slop_ns) + _JITTER_NS
         return abs(due) + _JITTER_NS < abs(_offset(found, first))
 
     def _is_alive(self, now: int) -> bool:
@@ -80,14 +91,14 @@ class _Partner:
 class Pairing:
     """Sets of messages: one of the first input, and of each other the nearest within the slop.
 
-    A message without a stamp (0) is paired by its arrival. A first message waits for the partners
-    that it lacks, and goes without the optional ones. One of those is waited for only while it may
-    still come: its input is alive (something came from it within the last second), by its rhythm a
-    message with this stamp is due, and not longer than `_PATIENCE_NS`; and not at all while its
-    stamps do not match. So a depth stream that is slower than the colour stream, or that has
-    another clock, holds nothing up. Sets come out in the order of the first input. A message that
-    is overtaken by a complete set, or by `_WAITING` newer ones, goes with what there is; without a
-    required partner it is unpaired.
+    A message without a stamp (0) is paired by its arrival, within 50 ms at least. A first message
+    waits for the partners that it lacks, and goes without the optional ones. One of those is waited
+    for only while it may still come: its input is alive (something came from it within the last
+    second), by its rhythm a message with this stamp is due, and not longer than `_PATIENCE_NS`; and
+    not at all while its stamps do not match. So a depth stream that is slower than the colour
+    stream, or that has another clock, holds nothing up. Sets come out in the order of the first
+    input. A message that is overtaken by a complete set, or by `_WAITING` newer ones, goes with
+    what there is; without a required partner it is unpaired.
     """
 
     def __init__(self, first: str, required: Sequence[str], optional: Sequence[str]) -> None:
@@ -180,6 +191,6 @@ class Pairing:
         """Whether a message would have been a partner if one gone without it had waited."""
         overtaken = max(0, len(self._gone) + len(self._waiting) - _WAITING)
         return any(
-            abs(_offset(item, gone)) <= self.slop_ns and item.arrival - gone.arrival < _PATIENCE_NS
+            _is_near(item, gone, self.slop_ns) and item.arrival - gone.arrival < _PATIENCE_NS
             for gone in islice(self._gone, overtaken, None)
         )

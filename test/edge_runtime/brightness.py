@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from edge_runtime.latency import Stopwatch
 
 
-class BrightnessNode(SkillNode[tuple[float, float]]):
-    """Publishes the mean brightness (x), and the mean depth (y, NaN without depth)."""
+class BrightnessNode(SkillNode[tuple[float, float, float]]):
+    """Publishes mean brightness (x), mean depth (y) and focal length (z), NaN where unknown."""
 
     node_name = "brightness"
     skill = "brightness"
@@ -45,7 +45,7 @@ class BrightnessNode(SkillNode[tuple[float, float]]):
         self._engine = None
         self._output = None
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float]:
+    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float, float]:
         image = frame.images["image"]
         time.sleep(self.parameters["delay_s"])
         if image.shape[:2] == (13, 13):
@@ -59,11 +59,13 @@ class BrightnessNode(SkillNode[tuple[float, float]]):
         with stopwatch.stage("engine"):
             mean = self._engine.run({"image": pixels})["mean"]
         depth: Any = frame.images.get("depth", np.nan)
-        return float(mean[0]) * self.parameters["gain"], float(np.mean(depth))
+        camera = frame.calibration.get("image")
+        focal_length = float(camera.matrix[0, 0]) if camera else np.nan
+        return float(mean[0]) * self.parameters["gain"], float(np.mean(depth)), focal_length
 
-    def publish(self, frame: Frame, result: tuple[float, float]) -> None:
+    def publish(self, frame: Frame, result: tuple[float, float, float]) -> None:
         message = PointStamped(header=frame.header)
-        message.point.x, message.point.y = result
+        message.point.x, message.point.y, message.point.z = result
         self._output.publish(message)
 
 

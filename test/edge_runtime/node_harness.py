@@ -73,8 +73,11 @@ class NodeProcess:
         wait_until(lambda: self.matching(*words), f"a line with {words}", self.lines)
         return self.matching(*words)[0]
 
-    def end(self, number: signal.Signals) -> int:
+    def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
+
+    def end(self, number: signal.Signals) -> int:
+        self.signal(number)
         return self._process.wait(PATIENCE_S)
 
     def wait(self) -> int:
@@ -98,6 +101,7 @@ class Client:
         self.results: queue.Queue[PointStamped] = queue.Queue()
         self.latency: list[DiagnosticArray] = []
         self.diagnostics: list[DiagnosticArray] = []
+        self._clients: dict[Any, Any] = {}
         self._compressed = compressed
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
@@ -157,6 +161,12 @@ class Client:
             pass
         return answer
 
+    def publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Any:  # noqa: ANN401
+        return self._node.create_publisher(kind, topic, qos)
+
+    def counts(self, part: str) -> dict[str, str]:
+        return {value.key: value.value for value in self.status(part).values}
+
     def change(self, name: str) -> bool:
         number = getattr(Transition, f"TRANSITION_{name.upper()}")
         request = ChangeState.Request(transition=Transition(id=number))
@@ -185,6 +195,16 @@ class Client:
         except queue.Empty:
             return False
         return True
+
+    def request(self, kind: Any, name: str, request: Any) -> None:  # noqa: ANN401
+        """Call a service of the node's without waiting for an answer."""
+        key = (kind, name)
+        if key not in self._clients:
+            self._clients[key] = self._node.create_client(
+                kind, f"{self._namespace}/brightness/{name}"
+            )
+            assert self._clients[key].wait_for_service(PATIENCE_S)
+        self._clients[key].call_async(request)
 
     def _call(self, kind: Any, name: str, request: Any) -> Any:  # noqa: ANN401
         client = self._node.create_client(kind, f"{self._namespace}/brightness/{name}")
