@@ -70,6 +70,8 @@ _COLOUR = {
     "bayer_grbg16": _Layout("u2", 1, cv2.COLOR_BayerGRBG2BGR),
 }
 _DEPTH = {"16UC1": _Layout("u2", 1), "32FC1": _Layout("f4", 1)}
+# As depth_image_proc reads it: some drivers call their millimetres grey.
+_READ_AS_DEPTH = _DEPTH | {"mono16": _Layout("u2", 1)}
 _MILLIMETRE = np.float32(0.001)
 _SENSOR_BITS = (8, 10, 12, 14, 16)
 
@@ -144,7 +146,7 @@ def to_depth(
         encoding, raw = decompress(message, "depth", max_pixels)
         layout = _layout(encoding, _DEPTH, "depth")
     else:
-        layout = _layout(message.encoding, _DEPTH, "depth")
+        layout = _layout(message.encoding, _READ_AS_DEPTH, "depth")
         raw = _pixels(message, layout)[..., 0]
     if layout.dtype == "u2":
         depth: NDArray[np.float32] = raw * _MILLIMETRE

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _WINDOW = 300
 _WHEN_LOST = (
-    "publish compressed, smaller or fewer images, or give the camera's process more shared memory "
-    "(README, 'When images get lost')"
+    "publish compressed, smaller or fewer images, or give the camera's process the Fast DDS "
+    "profile config/fastdds.xml (README, 'When images get lost')"
 )
 
 

@@ -30,3 +30,30 @@ def test_the_budget_is_warned_about_only_while_frames_come(
         "left/arm_pose: input",
         "left/arm_pose: inference",
     ]
+
+
+@pytest.mark.parametrize(
+    ("silence_s", "lost", "level", "words"),
+    [
+        (None, 0, DiagnosticStatus.STALE, "no message on /image yet"),
+        (9.0, 7, DiagnosticStatus.WARN, "no message on /image for 9 s; 7 lost in the last seconds"),
+        (0.1, 7, DiagnosticStatus.WARN, "7 lost in the last seconds; publish compressed"),
+        (0.1, 0, DiagnosticStatus.OK, "receiving"),
+    ],
+)
+def test_silence_does_not_hide_what_was_lost(
+    silence_s: float | None, lost: int, level: bytes, words: str
+) -> None:
+    tally = Tally()
+    tally.tick(1.0)
+    tally.add("lost", lost)
+    tally.tick(2.0)
+    reasons = {"lost": "publish compressed", "rejected": "long ago"}
+    health = Health("active", "/image", silence_s=silence_s, age_s=-3.5, reasons=reasons)
+    status = diagnostics("arm_pose", "host", Time(), health, tally).status[0]
+    assert status.level == level
+    assert status.message.startswith(words)
+    assert "long ago" not in status.message
+    values = {value.key: value.value for value in status.values}
+    assert values["lost"] == str(lost)
+    assert values["age"] == "unknown: the stamp is 3.500 s ahead of this node's clock"

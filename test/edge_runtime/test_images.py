@@ -139,9 +139,10 @@ def test_every_colour_encoding_shows_the_same_picture(
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("pad", [0, 2, 7])
-def test_depth_is_metres_and_nan_where_unseen(pad: int, *, big: bool) -> None:
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_depth_is_metres_and_nan_where_unseen(pad: int, encoding: str, *, big: bool) -> None:
     millimetres = np.array([[0, 1, 1500], [65535, 256, 2]], np.uint16)[..., None]
-    depth = to_depth(image_message("16UC1", millimetres, pad=pad, big=big))
+    depth = to_depth(image_message(encoding, millimetres, pad=pad, big=big))
     expected = np.array([[np.nan, 0.001, 1.5], [65.535, 0.256, 0.002]], np.float32)
     np.testing.assert_allclose(depth, expected, rtol=1e-6)
     metres = np.array([[0, np.nan, 1.5], [np.inf, -np.inf, -1.0]], np.float32)[..., None]
@@ -197,7 +198,7 @@ def test_what_is_wrong_with_a_colour_image_is_said_in_one_line(
 
 
 def test_colour_where_depth_is_expected_is_refused() -> None:
-    for message in (good(), good("mono16"), SimpleNamespace(format="jpeg", data=b"")):
+    for message in (good(), good("mono8"), SimpleNamespace(format="jpeg", data=b"")):
         with pytest.raises(MessageError, match="depth"):
             to_depth(message)
 

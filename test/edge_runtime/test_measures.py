@@ -4,6 +4,7 @@ import pytest
 
 from edge_runtime.complaints import Complaints
 from edge_runtime.latency import LatencyWindow, Stopwatch
+from edge_runtime.losses import Losses
 from edge_runtime.tally import Tally
 
 
@@ -53,3 +54,36 @@ def test_each_kind_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) ->
     now[0] += 5.1
     assert complaints.due("step", "wrong") == "wrong (2 more since the last warning)"
     assert complaints.due("data", "no data") == "no data"
+
+
+def test_losses_are_gaps_of_each_publisher_and_what_the_middleware_reports() -> None:
+    told: list[int] = []
+
+    def info(number: int, publisher: bytes) -> dict[str, object]:
+        return {
+            "publication_sequence_number": number,
+            "publisher_gid": {"data": publisher, "implementation_identifier": "x"},
+        }
+
+    losses = Losses(told.append, has_one_publisher=lambda: False)
+    for number, publisher in [(7, b"a"), (1, b"b"), (8, b"a"), (3, b"b"), (12, b"a"), (1, b"a")]:
+        losses.received(info(number, publisher))
+    assert told == [1, 3]
+    # The middleware saw the same four, and then two more.
+    losses.reported(4)
+    losses.reported(2)
+    assert told == [1, 3, 2]
+    losses.received({})
+    losses.received({"publication_sequence_number": None, "publisher_gid": None})
+    assert told == [1, 3, 2]
+
+
+@pytest.mark.parametrize(("publishers", "lost"), [(1, [496]), (2, [])])
+def test_numbers_without_a_publisher_are_a_row_only_if_there_is_one(
+    publishers: int, lost: list[int]
+) -> None:
+    told: list[int] = []
+    losses = Losses(told.append, has_one_publisher=lambda: publishers == 1)
+    for number in (500, 3, 500):
+        losses.received({"publication_sequence_number": number})
+    assert told == lost
