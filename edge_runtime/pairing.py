@@ -60,9 +60,12 @@ class _Partner:
         self._came += 1
 
     def nearest(self, first: _Item, slop_ns: int) -> _Item | None:
-        newest_first = reversed(self.messages)
-        found = min(newest_first, key=lambda item: abs(_offset(item, first)), default=None)
-        return found if found and _is_near(found, first, slop_ns) else None
+        found, distance = None, 0
+        for item in reversed(self.messages):
+            away = abs(_offset(item, first))
+            if found is None or away < distance:
+                found, distance = item, away
+        return found if found and distance <= _tolerance(found, first, slop_ns) else None
 
     def matched(self) -> None:
         self._came = self._missed = 0
@@ -75,14 +78,17 @@ class _Partner:
 
     def may_come(self, first: _Item, found: _Item | None, slop_ns: int, now: int) -> bool:
         """Whether by its rhythm a partner, or a much nearer one than that found, is still due."""
+        distance = None if found is None else abs(_offset(found, first))
+        if distance is not None and distance <= _JITTER_NS:
+            return False
         if not self._is_alive(now) or self.never_matches(now):
             return False
         period = min((abs(_offset(b, a)) for a, b in pairwise(self.messages)), default=0)
         last = self.messages[-1]
         due = _offset(last, first) + period
-        if found is None:
+        if distance is None:
             return due <= _tolerance(last, first, slop_ns) + _JITTER_NS
-        return abs(due) + _JITTER_NS < abs(_offset(found, first))
+        return abs(due) + _JITTER_NS < distance
 
     def _is_alive(self, now: int) -> bool:
         return bool(self.messages) and now - self.messages[-1].arrival < _ALIVE_NS

@@ -79,7 +79,7 @@ class Reporter:
         """Count under a name, and log, images that were published and did not arrive."""
         self.tally.add(name, count)
         total = self.tally.total(name)
-        self._warn(name, name, f"{total} images of {topic} did not arrive here: {_WHEN_LOST}")
+        self._warn(name, name, f"lost images of {topic}: {total}; {_WHEN_LOST}")
 
     def fail(self, error: Exception) -> None:
         """Count and log a frame that could not be served."""
