@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 END_TO_END = "end to end"
 OUTSIDE = "outside node"
 OVERHEAD = "overhead"
+INCOMPLETE = "incomplete: "
+"""Prefix of the diagnostics' counts of frames answered without an optional input, by reason."""
+
 _TOTAL = "total"
 
 
@@ -82,6 +85,21 @@ def count(
         failed=grown.get("failed"),
         late=played.late,
     )
+
+
+def incomplete(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:
+    """Return how many frames were answered without an optional input that came, by the reason.
+
+    Args:
+        before: values of the node's diagnostics before the measured pass.
+        after: the same after the pass.
+    """
+    grown = {
+        key.removeprefix(INCOMPLETE): int(value) - int(before.get(key, 0))
+        for key, value in after.items()
+        if key.startswith(INCOMPLETE)
+    }
+    return {reason: frames for reason, frames in grown.items() if frames}
 
 
 def answers_by_frame(played: Pass, link: Link) -> list[tuple[int, dict[str, Any]]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_replay.bags import Recording
 from edge_replay.domain import private_domain
 from edge_replay.link import Link
-from edge_replay.metrics import answers_by_frame, count, latency_percentiles
+from edge_replay.metrics import INCOMPLETE, answers_by_frame, count, incomplete, latency_percentiles
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
 from edge_replay.protocol import Score
@@ -41,9 +41,10 @@ _PASSES = 10
 _STEP_DOWN = 0.93
 _LATE_SHARE = 0.05
 _COUNTED = frozenset(
-    {"state", "topic", "rate", "age", "received", "dropped", "lost", "rejected"}
+    {"state", "topic", "rate", "age", "received", "dropped", "lost", "rejected", "incomplete"}
     | {"processed", "failed", "resident memory"}
 )
+_COUNTED_BY_KIND = ("rejected: ", "lost: ", INCOMPLETE)
 _TIMED = (" p50", " p95", " p99", " max")
 _TOOLS = ("compressed_grasp", "rclpy", "rosbags", "onnxruntime", "opencv-python-headless", "numpy")
 
@@ -105,6 +106,7 @@ class _Measured:
     usage: Usage
     search: list[Trial]
     identity: dict[str, str]
+    incomplete: dict[str, int]
     exit_code: int
 
 
@@ -253,6 +255,7 @@ def _measure(
             usage,
             search,
             {"program": str(program), **_identity(after)},
+            incomplete(before, after),
             code,
         )
 
@@ -262,7 +265,7 @@ def _identity(diagnostics: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in diagnostics.items()
-        if key not in _COUNTED and not key.startswith("rejected:") and not key.endswith(_TIMED)
+        if key not in _COUNTED and not key.startswith(_COUNTED_BY_KIND) and not key.endswith(_TIMED)
     }
 
 
@@ -323,6 +326,11 @@ def _remarks(measured: _Measured) -> list[str]:
             f"no rate held: the last of {_PASSES} passes, at {played.rate:.1f} Hz, still lost "
             f"{played.dropped:.0%} of the frames; the node slows down, or this machine is busy"
         )
+    notes += [
+        f"{frames} frames were answered without an input that came ({reason}): why stands in "
+        f"{NODE_LOG}"
+        for reason, frames in measured.incomplete.items()
+    ]
     if measured.exit_code:
         notes.append(f"the node ended with exit code {measured.exit_code}; see {NODE_LOG}")
     return notes

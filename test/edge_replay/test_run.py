@@ -299,3 +299,14 @@ def test_the_recording_of_another_camera_system_plays(
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def test_depth_that_does_not_fit_is_told_and_costs_no_answer(
+    suite: Suite, shared_data: Path, tmp_path: Path
+) -> None:
+    bag = shared_data / "field" / "bags" / "depth_of_other_size"
+    suite.replay("run", "--skill", "pose", "--bag", bag, "--output", tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["playback"]["answered"] == report["playback"]["published"] == 8
+    assert any("(depth size): why stands in node.log" in note for note in report["notes"])
+    assert not any(key.startswith("incomplete") for key in report["node"])
