@@ -15,7 +15,7 @@ from setuptools import find_packages, setup
 PACKAGE = "compressed_grasp"
 # colcon runs this file in the source tree and, with --symlink-install, in a tree of links to it.
 ROOT = Path(__file__).absolute().parent
-SHARED = ("launch/*.launch.py", "config/**/*.yaml", "models/**/*")
+SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
 ROS += ("sensor-msgs", "std-msgs", "visualization-msgs")
 

@@ -1,23 +1,15 @@
-"""A DDS domain of its own on loopback, so that a replay neither hears nor disturbs a robot.
-
-Also the transport of the images: Fast DDS sends them to processes of the same machine through a
-shared memory segment of 512 KiB by default. A raw image does not fit in, and its fragments
-overwrite each other before the node has read them: of 1280x720 images at 30 Hz half were lost on
-a machine with two busy cores. The segment belongs to the sender, so the node under test keeps its
-own configuration.
-"""
+"""A DDS domain of its own on loopback, so that a replay neither hears nor disturbs a robot."""
 
 from __future__ import annotations
 
 import os
 import random
 import socket
-import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError
-from edge_runtime.host import tool_versions
+from edge_runtime.transport import profile_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,38 +22,6 @@ _FIRST_PARTICIPANT = 10
 _DOMAINS = range(1, 102)
 
 
-_SEGMENT_BYTES = 128 * 1024**2
-_PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
-# Read up to Jazzy; from Kilted on (rclpy 9) it is deprecated, and Fast DDS complains of it.
-_OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
-_RCLPY_OF_KILTED = 9
-_PROFILE = f"""<?xml version="1.0" encoding="UTF-8"?>
-<profiles xmlns="http://www.eprosima.com">
-  <transport_descriptors>
-    <transport_descriptor>
-      <transport_id>memory</transport_id>
-      <type>SHM</type>
-      <segment_size>{_SEGMENT_BYTES}</segment_size>
-      <maxMessageSize>{_SEGMENT_BYTES // 4}</maxMessageSize>
-    </transport_descriptor>
-    <transport_descriptor>
-      <transport_id>loopback</transport_id>
-      <type>UDPv4</type>
-    </transport_descriptor>
-  </transport_descriptors>
-  <participant profile_name="replay" is_default_profile="true">
-    <rtps>
-      <userTransports>
-        <transport_id>memory</transport_id>
-        <transport_id>loopback</transport_id>
-      </userTransports>
-      <useBuiltinTransports>false</useBuiltinTransports>
-    </rtps>
-  </participant>
-</profiles>
-"""
-
-
 @contextmanager
 def private_domain() -> Iterator[int]:
     """Set the environment that this process and the node read, and yield the domain's id."""
@@ -71,26 +31,8 @@ def private_domain() -> Iterator[int]:
         ours["ROS_LOCALHOST_ONLY"] = "1"
     else:
         ours["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    with _environment(ours):
+    with _environment(ours), _environment(profile_environment()):
         yield domain
-
-
-@contextmanager
-def large_messages() -> Iterator[None]:
-    """Let participants that this process makes meanwhile send large messages without loss.
-
-    A profile that the user has set stays; middlewares other than Fast DDS ignore it.
-    """
-    if _PROFILE_VARIABLE in os.environ or _OLD_PROFILE_VARIABLE in os.environ:
-        yield
-        return
-    old = int(tool_versions("rclpy").get("rclpy", "0").partition(".")[0]) < _RCLPY_OF_KILTED
-    names = (_PROFILE_VARIABLE, _OLD_PROFILE_VARIABLE) if old else (_PROFILE_VARIABLE,)
-    with tempfile.NamedTemporaryFile("w", suffix=".xml", encoding="utf-8") as file:
-        file.write(_PROFILE)
-        file.flush()
-        with _environment(dict.fromkeys(names, file.name)):
-            yield
 
 
 @contextmanager

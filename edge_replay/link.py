@@ -19,7 +19,6 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from edge_replay.cdr import restamped, stamp_of
-from edge_replay.domain import large_messages
 from edge_replay.node_process import NodeError
 from edge_runtime.ros_environment import NO_LOG_FILE
 
@@ -64,16 +63,15 @@ class Link:
         self._context = rclpy.Context()
         # Arguments given: rclpy would read those of this command, and take some for remappings.
         # No handlers: Ctrl-C stays with Python, which then ends the node in an orderly way.
-        with large_messages():
-            rclpy.init(
-                args=list(NO_LOG_FILE),
-                context=self._context,
-                domain_id=domain,
-                signal_handler_options=SignalHandlerOptions.NO,
-            )
-            self._node = rclpy.create_node(
-                "replay", context=self._context, start_parameter_services=False
-            )
+        rclpy.init(
+            args=list(NO_LOG_FILE),
+            context=self._context,
+            domain_id=domain,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self._node = rclpy.create_node(
+            "replay", context=self._context, start_parameter_services=False
+        )
         profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers = {
             role: self._node.create_publisher(*_endpoint(role, topic), profile)
