@@ -110,7 +110,7 @@ setup(
         "console_scripts": [
             "compress = edge_compression.__main__:main",
             "replay = edge_replay.__main__:main",
-            "pose_node = pose_fcn.node:main",
+            "pose_node = pose_fcn.pose_node:main",
         ],
         "compressed_grasp.skills": ["pose = pose_fcn.skill:PoseSkill"],
     },

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import SuiteError, one_line
 from edge_runtime.host import tool_versions
 from edge_runtime.interrupts import INTERRUPTED, interruptible
-from edge_runtime.remedies import missing_module
+from edge_runtime.remedies import failed_import
 
 if TYPE_CHECKING:
     import argparse
@@ -65,8 +65,8 @@ def run_command(
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, ModuleNotFoundError):
-            line = missing_module(error)
+        if isinstance(error, ImportError):
+            line = failed_import(error)
         elif isinstance(error, (SuiteError, OSError)):
             line = one_line(error)
         else:

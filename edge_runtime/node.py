@@ -11,6 +11,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.time_source import CLOCK_TOPIC
+from sensor_msgs.msg import CompressedImage, Image
 
 from edge_runtime.bundle import load_bundle
 from edge_runtime.common_settings import COMMON, DEPTH_TRANSPORT, SLOP
@@ -21,6 +22,7 @@ from edge_runtime.frame import decode
 from edge_runtime.inputs import Inputs
 from edge_runtime.latency import Stopwatch
 from edge_runtime.parameters import Settings
+from edge_runtime.pictures import Picture
 from edge_runtime.reporter import Reporter, result_qos
 from edge_runtime.share import shipped_bundle
 from edge_runtime.sim_time import checked_clock
@@ -29,6 +31,7 @@ from edge_runtime.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
     from rclpy.parameter import Parameter
     from rclpy.subscription import Subscription
@@ -61,19 +64,21 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         )
         self._state = "unconfigured"
         self._outputs: list[LifecyclePublisher[Any]] = []
+        self._pictures: list[Picture[Result]] = []
         self.parameters = Settings(
             self, self.all_settings(), lambda: self._state in {"inactive", "active"}
         )
         self._reporter = Reporter(self)
         self._inputs = Inputs(self, self.inputs, self._reporter)
         self._worker = Worker(self._handle, self._reporter.fail)
+        self._painter = Worker(self._paint, self._reporter.fail)
         # A steady clock: with use_sim_time and no /clock the node must still say that it is alive.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
 
     @abstractmethod
     def load(self, bundle: Bundle, engine: Engine) -> None:
-        """Get ready to process; make publishers with `create_output`. Called in configure."""
+        """Get ready; make outputs with `create_output`, `create_picture`. Called in configure."""
 
     @abstractmethod
     def process(self, frame: Frame, stopwatch: Stopwatch) -> Result:
@@ -102,6 +107,17 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._outputs.append(publisher)
         return publisher
 
+    def create_picture(self, topic: str, draw: Callable[[Frame, Result], NDArray[Any]]) -> None:
+        """Show what was found: raw on `topic`, as JPEG on `topic`/compressed, until cleanup.
+
+        `draw` makes a picture, (H, W, 3) uint8 BGR, while somebody watches. It is called in a
+        thread of its own after the answer is published, so that no answer waits for a picture;
+        a newer frame takes the place of one that is not drawn yet. It must not write to the frame.
+        """
+        raw = self.create_output(Image, topic, depth=1)
+        compressed = self.create_output(CompressedImage, f"{topic}/compressed", depth=1)
+        self._pictures.append(Picture(draw, raw, compressed))
+
     def start(self) -> None:
         """Configure and activate, if the parameter `autostart` says so."""
         if (
@@ -125,6 +141,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
         def activate() -> None:
             self._worker.start()
+            self._painter.start()
             slop = self.parameters["slop"] if len(self.inputs) > 1 else 0.0
             self._decode = partial(
                 decode,
@@ -268,11 +285,13 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
     def _stop(self) -> None:
         self._inputs.close()
         self._worker.stop()
+        self._painter.stop()
 
     def _release(self) -> None:
         for publisher in self._outputs:
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
+        self._pictures.clear()
         self._reporter.forget()
         self._state = "unconfigured"
         self.unload()
@@ -293,8 +312,14 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
                 self.publish(frame, result)
             stopwatch.add("total", (time.perf_counter() - arrival.received) * 1e3)
             self._reporter.processed(frame.header, stopwatch.stages)
+            if any(picture.is_watched for picture in self._pictures):
+                self._painter.give([(frame, result)])
         except MessageError as error:
             self._reporter.reject(error.kind, str(error))
+
+    def _paint(self, found: tuple[Frame, Result]) -> None:
+        for picture in self._pictures:
+            picture.publish(*found)
 
     def _report(self) -> None:
         self._reporter.report(self._state, self._inputs, self.parameters["latency_budget_ms"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
 import signal
 import sys
@@ -19,6 +20,7 @@ from edge_runtime.command import add_version
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.ros_environment import NO_LOG_FILE, check_domain_id, log_fault
 from edge_runtime.serving import serve
+from edge_runtime.transport import profile_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _FAILED = 1
 _USAGE = 2
+# How long the end may wait for a frame or a bundle in work; a launch insists after five.
+_PATIENCE_S = 3.0
 # What the C library adds to its message: the state of its lexer, and lines of its source.
 _INTERNALS = re.compile(r"\. Error: Expected lexeme.*|, at /.*", re.DOTALL)
 _SYNTAX = (
@@ -40,7 +44,12 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
 
     `argv` with the program's name first, like `sys.argv`. `--help` lists the parameters.
     """
+    stop = threading.Event()
+    # Handlers of our own: rclpy's shut the context down under the worker's publishers.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     words = list(sys.argv if argv is None else argv)
+    os.environ.update(profile_environment())
     try:
         _parser(node_class).parse_args(remove_ros_args(words)[1:])
         check_domain_id()
@@ -58,40 +67,46 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         line = f"{node_class.node_name}: no log file: {fault}: let ROS_LOG_DIR name another folder"
         sys.stderr.write(f"{line}\n")
     try:
-        return _spin(node_class)
+        return _spin(node_class(), stop)
     finally:
         rclpy.shutdown()
 
 
-def _spin(node_class: type[SkillNode[Any]]) -> int:
-    stop = threading.Event()
-    # Handlers of our own: rclpy's shut the context down under the worker's publishers. They run
-    # between bytecodes of the main thread, so the executor, which waits in C, gets another one.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    node = node_class()
+def _spin(node: SkillNode[Any], stop: threading.Event) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    node.start()
     failures: list[Exception] = []
 
     def spin() -> None:
         try:
+            node.start()
             serve(executor, stop, node.survive)
         except Exception as error:  # noqa: BLE001 - reported below, by the main thread
             failures.append(error)
             stop.set()
 
-    thread = threading.Thread(target=spin, name="executor")
+    # Python handles signals between bytecodes of the main thread, so that one only waits: the
+    # executor waits in C, and a bundle may take long to load.
+    thread = threading.Thread(target=spin, name="executor", daemon=True)
     thread.start()
     stop.wait()
+    limit = threading.Timer(_PATIENCE_S, _give_up, [node, failures])
+    limit.daemon = True
+    limit.start()
     executor.wake()
     thread.join()
     for error in failures:
         node.get_logger().fatal(f"the executor stopped: {one_line(error)}")
     executor.shutdown()
     node.destroy_node()
+    limit.cancel()
     return _FAILED if failures else 0
+
+
+def _give_up(node: SkillNode[Any], failures: Sequence[Exception]) -> None:
+    node.get_logger().warning(f"ends in the middle of work that takes over {_PATIENCE_S:g} s more")
+    sys.stderr.flush()
+    os._exit(_FAILED if failures else 0)
 
 
 def _parser(node_class: type[SkillNode[Any]]) -> argparse.ArgumentParser:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from edge_runtime.frame import ImageInput
-from edge_runtime.images import to_image_message
 from edge_runtime.node import SkillNode
 from edge_runtime.parameters import Setting
-from edge_runtime.run_node import run_node
 from pose_fcn.estimator import PoseEstimator
 from pose_fcn.lifting import lift_keypoints
 from pose_fcn.messages import keypoint_cloud, skeleton_markers
@@ -62,7 +59,7 @@ class ArmPoseNode(SkillNode[ArmPose]):
         )
         self._cloud = self.create_output(PointCloud2, "~/keypoints")
         self._markers = self.create_output(MarkerArray, "~/markers")
-        self._overlay = self.create_output(Image, "~/overlay", depth=1)
+        self.create_picture("~/overlay", self._draw)
 
     def unload(self) -> None:
         """Let go of the engine."""
@@ -76,15 +73,15 @@ class ArmPoseNode(SkillNode[ArmPose]):
         return ArmPose(keypoints, points)
 
     def publish(self, frame: Frame, result: ArmPose) -> None:
-        """Publish the keypoints; markers and overlay only for those who listen."""
+        """Publish the keypoints; markers only for those who listen."""
         self._cloud.publish(keypoint_cloud(result.keypoints, result.points, frame.header))
-        links = self._estimator.settings.links
         if self._markers.get_subscription_count():
-            names = self._estimator.names
+            links, names = self._estimator.settings.links, self._estimator.names
             self._markers.publish(skeleton_markers(result.points, links, names, frame.header))
-        if self._overlay.get_subscription_count():
-            picture = draw_keypoints(frame.images["image"], result.keypoints.positions, links)
-            self._overlay.publish(to_image_message(picture, frame.header))
+
+    def _draw(self, frame: Frame, result: ArmPose) -> NDArray[Any]:
+        links = self._estimator.settings.links
+        return draw_keypoints(frame.images["image"], result.keypoints.positions, links)
 
 
 def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -93,12 +90,3 @@ def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float3
     if depth is None or camera is None:
         return unknown
     return lift_keypoints(positions, depth, camera.matrix, camera.distortion, camera.model)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the executable `pose_node`."""
-    return run_node(ArmPoseNode, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

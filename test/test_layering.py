@@ -20,6 +20,7 @@ ALLOWED = {
 }
 OURS = set(ALLOWED)
 ON_THE_ROBOT = {"estimator", "expansion_clustering", "lifting", "messages", "node", "overlay"}
+ON_THE_ROBOT |= {"pose_node"}
 WORKBENCH = {"torch", "mujoco", "onnx", "matplotlib", "rosbags"} | OURS - {
     "edge_runtime",
     "pose_fcn",

@@ -16,6 +16,8 @@ from edge_runtime.parameters import Setting
 from edge_runtime.run_node import run_node
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
     from edge_runtime.frame import Frame
@@ -34,12 +36,16 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
     settings = (
         Setting("gain", 1.0, "factor of the result", 0.0, 10.0, changes="always"),
         Setting("delay_s", 0.0, "seconds that a frame takes longer", 0.0, 10.0, changes="always"),
+        Setting("draw_s", 0.0, "seconds that a picture takes longer", 0.0, 10.0, changes="always"),
+        Setting("load_s", 0.0, "seconds that configuring takes longer", 0.0, 100.0),
     )
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
         assert bundle.manifest.skill == self.skill
         self._engine = engine
         self._output = self.create_output(PointStamped, "/brightness/mean")
+        self.create_picture("~/picture", self._draw)
+        time.sleep(self.parameters["load_s"])
 
     def unload(self) -> None:
         self._engine = None
@@ -67,6 +73,10 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y, message.point.z = result
         self._output.publish(message)
+
+    def _draw(self, _: Frame, result: tuple[float, float]) -> NDArray[np.uint8]:
+        time.sleep(self.parameters["draw_s"])
+        return np.full((8, 8, 3), result[0], np.uint8)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import os
 import queue
 import subprocess
 import sys
@@ -44,10 +45,11 @@ def wait_until(true: Callable[[], object], what: str, instead: object = None) ->
 class NodeProcess:
     """The brightness node; `lines` is what it has written so far."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
             [sys.executable, PROGRAM, *arguments],
+            env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -82,6 +84,10 @@ class NodeProcess:
 
     def wait(self) -> int:
         return self._process.wait(PATIENCE_S)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -146,6 +152,17 @@ class Client:
             while not self.results.empty():
                 self.results.get()
             self.latency.clear()
+
+    def is_there(self, topic: str) -> bool:
+        """Return whether somebody publishes on the topic."""
+        return bool(self._node.count_publishers(topic))
+
+    def watch(self, topic: str, kind: type[Any]) -> list[Any]:
+        """Subscribe as a viewer does, and return the list that what comes is put into."""
+        seen: list[Any] = []
+        self._node.create_subscription(kind, topic, seen.append, 1)
+        wait_until(lambda: self.is_there(topic), f"a publisher of {topic}")
+        return seen
 
     def send(self, message: Any, stamp: float) -> None:  # noqa: ANN401
         stamp_message(message, stamp)

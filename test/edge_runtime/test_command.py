@@ -91,6 +91,41 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"Python {platform.python_version()}" in line
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ModuleNotFoundError(
+                "No module named 'rclpy._rclpy_pybind11'\nThe C extension 'x.so' isn't present on "
+                "the system. Please refer to 'https://docs.ros.org'",
+                name="rclpy._rclpy_pybind11",
+            ),
+            ["cannot load 'rclpy' of ROS 2", "start with the Python that rclpy is made for"],
+        ),
+        (
+            ImportError("librcl_action.so: cannot open shared object file", name="rclpy._rclpy"),
+            ["librcl_action.so: cannot open", "source that ROS 2 installation"],
+        ),
+        (
+            ImportError("cannot import name 'field_validator' from 'pydantic'", name="pydantic"),
+            ["'field_validator' from 'pydantic'", "pip install '.' in the source tree"],
+        ),
+    ],
+)
+def test_a_module_of_the_wrong_version_is_no_missing_one(
+    error: ImportError, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def import_it(_: argparse.Namespace) -> None:
+        raise error
+
+    assert run_command(parser(import_it), ["run"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(word in said for word in words), said
+    assert "Error:" not in said
+    assert "not installed" not in said
+
+
 def test_an_interrupt_has_the_shells_code() -> None:
     def interrupt(_: argparse.Namespace) -> None:
         raise KeyboardInterrupt
