@@ -66,7 +66,7 @@ def test_the_nodes_middleware_holds_whole_pictures_unless_the_user_chose(
     bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parameter = f"bundle:={bundle_path}"
-    for variables, fits in (({}, True), ({"FASTDDS_DEFAULT_PROFILES_FILE": ""}, False)):
+    for variables, fits in (({}, True), ({"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}, False)):
         with NodeProcess("--ros-args", "-p", parameter, environment=variables) as node:
             node.wait_for("serving mean")
             segment = largest_segment(node.pid)
