@@ -14,7 +14,6 @@ from node_harness import Client, NodeProcess, image, wait_until
 from sensor_msgs.msg import CompressedImage, Image
 
 from edge_runtime.images import to_bgr
-from edge_runtime.transport import profile_environment
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("domain_id")]
 
@@ -63,7 +62,7 @@ def test_pictures_wait_for_answers_and_never_the_other_way_round(bundle_path: Pa
 
 
 def test_the_nodes_middleware_holds_whole_pictures_unless_the_user_chose(
-    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle_path: Path,
 ) -> None:
     parameter = f"bundle:={bundle_path}"
     for variables, fits in (({}, True), ({"FASTDDS_BUILTIN_TRANSPORTS": "DEFAULT"}, False)):
@@ -73,8 +72,6 @@ def test_the_nodes_middleware_holds_whole_pictures_unless_the_user_chose(
             if not segment:
                 pytest.skip("this middleware is not Fast DDS")
             assert (segment > 16 * MIB) == fits, segment
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/etc/mine.xml")
-    assert profile_environment() == {}
 
 
 def test_without_ros_a_node_says_what_is_missing_in_one_line() -> None:
