@@ -37,6 +37,7 @@ _SYNTAX = (
     "accepted after --ros-args are -p NAME:=VALUE, --params-file FILE and -r FROM:=TO, names of "
     "letters, digits and _"
 )
+_ENVIRONMENT = "correct the environment variables of ROS 2 and of its middleware (ROS_*, RMW_*)"
 
 
 def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None) -> int:
@@ -60,14 +61,23 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         sys.stderr.write(f"{node_class.node_name}: {error}\n")
         return _FAILED
     except Exception as error:  # noqa: BLE001 - rclpy raises what the C library says
-        said = _INTERNALS.sub("", str(error))
-        sys.stderr.write(f"{node_class.node_name}: {' '.join(said.split())}: {_SYNTAX}\n")
-        return _USAGE
+        said = _said(error)
+        # rclpy's own: RCLInvalidROSArgsError, UnknownROSArgsError.
+        wrong_words = type(error).__name__.endswith("ROSArgsError")
+        remedy = _SYNTAX if wrong_words else _ENVIRONMENT
+        sys.stderr.write(f"{node_class.node_name}: {said}: {remedy}\n")
+        return _USAGE if wrong_words else _FAILED
     if fault:
         line = f"{node_class.node_name}: no log file: {fault}: let ROS_LOG_DIR name another folder"
         sys.stderr.write(f"{line}\n")
     try:
-        return _spin(node_class(), stop)
+        node = node_class()
+    except Exception as error:  # noqa: BLE001 - rclpy raises what the middleware says
+        sys.stderr.write(f"{node_class.node_name}: {_said(error)}: {_ENVIRONMENT}\n")
+        rclpy.shutdown()
+        return _FAILED
+    try:
+        return _spin(node, stop)
     finally:
         rclpy.shutdown()
 
@@ -101,6 +111,10 @@ def _spin(node: SkillNode[Any], stop: threading.Event) -> int:
     node.destroy_node()
     limit.cancel()
     return _FAILED if failures else 0
+
+
+def _said(error: Exception) -> str:
+    return " ".join(_INTERNALS.sub("", str(error)).split())
 
 
 def _give_up(node: SkillNode[Any], failures: Sequence[Exception]) -> None:
