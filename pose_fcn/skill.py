@@ -103,7 +103,7 @@ class PoseData(BaseModel):
         description="long side of what the network sees, pixels; left out: size. The work falls "
         "with its square",
     )
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, description="of what is rendered for training")
     windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] | None = Field(
         default=None,
         min_length=1,
