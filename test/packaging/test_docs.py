@@ -77,7 +77,7 @@ MAINS = {"compress": compress.main, "replay": replay.main}
 def command_lines(name: str) -> Iterator[list[str]]:
     for block in re.findall(r"^```bash\n(.*?)^```", text(name), re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.partition(" > ")[0], comments=True)
             yield words[2:] if words[:2] == ["ros2", "run"] else words
 
 
@@ -105,7 +105,7 @@ def check_node(words: list[str]) -> None:
     settings = {setting.name for setting in ArmPoseNode.all_settings()}
     names = {name for word in words for name in re.findall(r"^(\w+):=", word)}
     assert names <= settings | {source.name for source in ArmPoseNode.inputs}
-    assert remove_ros_args(["pose_node", *words])[1:] in ([], ["--help"])
+    assert remove_ros_args(["pose_node", *words])[1:] in ([], ["--help"], ["--version"])
 
 
 @pytest.mark.usefixtures("_parse_only")
