@@ -280,7 +280,7 @@ class PoseSkill:
         present = mass > _LEAST_MASS
         places = -(bells * logits[:, :KEYPOINT_MAPS].flatten(2).log_softmax(2)).sum(2)
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
-        return pixels / (share * target).sum().clamp(min=1.0) + _PLACE_WEIGHT * place
+        return pixels / (share * target).sum().clamp(min=_NEGATIVE_WEIGHT) + _PLACE_WEIGHT * place
 
     def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its maps."""

@@ -49,7 +49,10 @@ def calibration(
     )
     arrival = Arrival({"image": message}, {"image": info}, 0.0)
     inputs = {"image": ImageInput("image", "colour")}
-    return decode(arrival, inputs, rectified=rectified).calibration.get("image")
+    frame = decode(arrival, inputs, rectified=rectified)
+    for error in frame.unusable:
+        raise error
+    return frame.calibration.get("image")
 
 
 def test_the_matrix_is_that_of_the_binned_window() -> None:
