@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_compression.protocol import Arrays
-    from edge_runtime.bundle import Bundle, Shape
+    from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
+    from edge_runtime.findings import Shape
 
 # What has to be told apart is rounding from kernels that compute something else. fp32: TensorRT
 # multiplies with the 11 bits of TF32. fp16: sums of so many bits. int8: sums in another order or
@@ -28,14 +29,17 @@ _TOLERANCE = {"fp32": 0.01, "fp16": 0.05, "int8": 0.25}
 _BLOCK = 16
 
 
-def samples(bundle: Bundle) -> list[Arrays]:
-    """Return inputs of the size on which the bundle was measured: noise, and large even patches.
+def samples(bundle: Bundle, name: str) -> list[Arrays]:
+    """Return inputs of a model's example shapes: noise, and large even patches.
+
+    The first is of the size on which the model was measured.
 
     Raises:
-        SettingError: the bundle does not say that size.
+        SettingError: the bundle does not say these sizes.
     """
-    example = bundle.manifest.example
-    missing = [spec.name for spec in bundle.manifest.inputs if spec.name not in example]
+    model = bundle.manifest.models[name]
+    examples = model.examples or [{}]
+    missing = [spec.name for spec in model.inputs if any(spec.name not in e for e in examples)]
     if missing:
         message = (
             f"bundle {bundle.path} does not say how large its input {missing[0]!r} is (it was made "
@@ -46,8 +50,9 @@ def samples(bundle: Bundle) -> list[Arrays]:
     return [
         {
             spec.name: _patches(rng, example[spec.name], block).astype(spec.dtype)
-            for spec in bundle.manifest.inputs
+            for spec in model.inputs
         }
+        for example in examples
         for block in (1, _BLOCK)
     ]
 

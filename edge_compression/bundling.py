@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_compression.job import TOOLS
 from edge_compression.results import UNPRUNED
-from edge_runtime.bundle import EngineFile, Guard, Manifest, Source, write_bundle
+from edge_runtime.bundle import EngineFile, Guard, Manifest, Model, Source, write_bundle
 from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
@@ -71,23 +71,25 @@ def make_bundle(
             forced=[v.file for v in variants if v.name in forced and v.file in graphs],
         )
     interface = job.skill.interface(job.data)
-    manifest = Manifest(
-        skill=job.skill.name,
-        name=recipe.name,
+    example = job.skill.example_inputs(job.data)
+    model = Model(
         inputs=list(interface.inputs),
         outputs=list(interface.outputs),
-        names=list(interface.names),
-        settings=dict(interface.settings),
         engines={
             variant.file: EngineFile.model_validate(variant.model_dump(exclude={"name", "file"}))
             for variant in variants
             if variant.file in graphs
         },
+        examples=[{name: tuple(tensor.shape) for name, tensor in example.items()}],
+    )
+    manifest = Manifest(
+        skill=job.skill.name,
+        name=recipe.name,
+        models={job.skill.name: model},
+        names=list(interface.names),
+        settings=dict(interface.settings),
         source=origin,
         guard=guard,
-        example={
-            name: tuple(tensor.shape) for name, tensor in job.skill.example_inputs(job.data).items()
-        },
         tools=tool_versions(*TOOLS),
         host=describe_host(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -64,7 +64,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="build for this one alone (default: all that are there)",
     )
     build.add_argument(
-        "--force", action="store_true", help="also what the bundle has for this device already"
+        "--force", action="store_true", help="also what is known of this device already"
+    )
+    packing = build.add_mutually_exclusive_group()
+    packing.add_argument(
+        "--pack",
+        type=Path,
+        metavar="FILE",
+        help="write this device's TensorRT plans there, too, for robots of the same kind",
+    )
+    packing.add_argument(
+        "--unpack",
+        type=Path,
+        metavar="FILE",
+        help="build nothing, take over the plans that --pack wrote on a robot of the same kind",
     )
     _add_json(build)
     build.set_defaults(run=_build)
@@ -217,13 +230,20 @@ def _sensitivity(args: argparse.Namespace) -> None:
 
 
 def _build(args: argparse.Namespace) -> None:
-    from edge_compression.building import build
-    from edge_compression.inspection import show_manifest
+    from edge_compression import building
+    from edge_compression.console import show_json
 
     with _told(args):
-        bundle = build(args.bundle, provider=args.provider, force=args.force)
+        if args.unpack:
+            cache = building.unpack(args.bundle, args.unpack)
+        else:
+            cache = building.build(args.bundle, provider=args.provider, force=args.force)
+            if args.pack:
+                building.pack(args.bundle, args.pack)
+        building.show_cache(cache)
     if args.json:
-        show_manifest(bundle)
+        devices = {name: each.model_dump(mode="json") for name, each in cache.entries().items()}
+        show_json({"cache": str(cache.folder), "devices": devices})
 
 
 def _inspect(args: argparse.Namespace) -> None:

@@ -15,16 +15,17 @@ from edge_runtime.weights import described
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_runtime.bundle import Bundle, Guard, Plan, TensorSpec
+    from edge_runtime.bundle import Bundle, Guard, Manifest, TensorSpec
+    from edge_runtime.findings import Plan
 
 
 def inspect_bundle(path: Path, *, as_json: bool) -> None:
     """Check the bundle's files and print its manifest."""
     bundle = load_bundle(path)
     if as_json:
-        show_manifest(bundle)
+        show_json({"digest": bundle.digest, **bundle.manifest.model_dump(mode="json")})
         return
-    manifest = bundle.manifest
+    manifest, old = bundle.manifest, bundle.old_findings
     show_facts(
         {
             "bundle": manifest.name,
@@ -32,8 +33,7 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
             "digest": bundle.digest,
             "created": manifest.created,
             "names": ", ".join(manifest.names),
-            **{f"input {spec.name}": _describe(spec) for spec in manifest.inputs},
-            **{f"output {spec.name}": _describe(spec) for spec in manifest.outputs},
+            **_models(manifest),
             **{f"setting {key}": value for key, value in manifest.settings.items()},
             **_guard(manifest.guard),
             "checkpoint": manifest.source.checkpoint_sha256,
@@ -41,10 +41,10 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
             "calibration": manifest.source.calibration,
             "host": ", ".join(manifest.host.values()),
             "tools": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
-            **{f"plan {name}": _plan(plan) for name, plan in manifest.plans.items()},
+            **{f"plan {name}": _plan(plan) for name, plan in old.plans.items()},
             **{
                 f"choice on {processor}": f"{choice.file}, by {choice.library}"
-                for processor, choice in manifest.choices.items()
+                for processor, choice in old.choices.items()
             },
         }
     )
@@ -53,11 +53,6 @@ def inspect_bundle(path: Path, *, as_json: bool) -> None:
     if described_metrics := _metrics(bundle):
         show("")
         show_facts(described_metrics)
-
-
-def show_manifest(bundle: Bundle) -> None:
-    """Print a bundle's digest and manifest as JSON."""
-    show_json({"digest": bundle.digest, **bundle.manifest.model_dump(mode="json")})
 
 
 def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
@@ -89,6 +84,18 @@ def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
     show_facts({"checkpoint": path, **facts})
     show("")
     show_table(tensors)
+
+
+def _models(manifest: Manifest) -> dict[str, str]:
+    """Describe the interface of every model; of a bundle of one, without its name."""
+    facts: dict[str, str] = {}
+    for name, model in manifest.models.items():
+        of = f" of {name}" if len(manifest.models) > 1 else ""
+        facts |= {f"input {spec.name}{of}": _describe(spec) for spec in model.inputs}
+        facts |= {f"output {spec.name}{of}": _describe(spec) for spec in model.outputs}
+        if of or model.calls != 1:
+            facts[f"runs{of}"] = f"{model.calls:g} for a frame or decision"
+    return facts
 
 
 def _engines(bundle: Bundle) -> list[dict[str, object]]:

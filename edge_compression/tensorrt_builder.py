@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from edge_runtime.bundle import Shape, TensorSpec
+    from edge_runtime.bundle import TensorSpec
+    from edge_runtime.findings import Shape
 
     Shapes = Mapping[str, tuple[Shape, Shape, Shape]]
     """Of every input: the least shape, the one to tune for, the largest."""
@@ -30,33 +31,42 @@ _BATCH = "batch"
 _LARGEST_STRIDE = 64  # by which networks for images shrink their input
 
 
-def profile_shapes(inputs: Sequence[TensorSpec], example: Mapping[str, Shape]) -> Shapes:
-    """Return the shapes that a plan shall accept, around those of the example.
+def profile_shapes(inputs: Sequence[TensorSpec], examples: Sequence[Mapping[str, Shape]]) -> Shapes:
+    """Return the shapes that a plan shall accept, around those of the examples.
 
-    Batches go up to the example's. Other dimensions with a name go from a stride to twice the
-    example, so that every camera's picture fits in. What the stride of the network is nobody says
-    here, but the example's dimensions are its multiples: the largest power of two that divides
-    them all, up to 64, is a size that the network takes.
+    A dimension in which the examples differ goes from the least to the most of them; it is tuned
+    for the first. Where they agree, batches go up to that size, and other dimensions with a name
+    from a stride to twice the size, so that every camera's picture fits in. What the stride of the
+    network is nobody says here, but the examples' dimensions are its multiples: the largest power
+    of two that divides them all, up to 64, is a size that the network takes.
     """
+    spans = {
+        (spec.name, axis): tuple(example[spec.name][axis] for example in examples)
+        for spec in inputs
+        for axis in range(len(spec.shape))
+    }
     stride = math.gcd(
         *(
-            size
+            spans[spec.name, axis][0]
             for spec in inputs
-            for name, size in zip(spec.shape, example[spec.name], strict=True)
-            if isinstance(name, str) and name != _BATCH
+            for axis, name in enumerate(spec.shape)
+            if isinstance(name, str) and name != _BATCH and len(set(spans[spec.name, axis])) == 1
         )
     )
     stride = min(stride & -stride, _LARGEST_STRIDE)
 
-    def span(name: int | str, size: int) -> tuple[int, int, int]:
+    def span(name: int | str, sizes: tuple[int, ...]) -> tuple[int, int, int]:
+        size = sizes[0]
+        if len(set(sizes)) > 1:
+            return min(sizes), size, max(sizes)
         if name == _BATCH:
             return 1, size, size
         return (stride, size, 2 * size) if isinstance(name, str) else (size, size, size)
 
     shapes = {}
     for spec in inputs:
-        spans = map(span, spec.shape, example[spec.name])
-        least, best, most = zip(*spans, strict=True)
+        found = [span(name, spans[spec.name, axis]) for axis, name in enumerate(spec.shape)]
+        least, best, most = zip(*found, strict=True)
         shapes[spec.name] = (least, best, most)
     return shapes
 

@@ -5,41 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.external_weights import external_files
 from edge_runtime.files import regular_size, sha256, whole_directory, write_whole
+from edge_runtime.findings import OldFindings, Precision, Shape
+from edge_runtime.old_schemas import OLD_VERSIONS, upgrade
+from edge_runtime.records import Record, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANIFEST = "manifest.json"
-SCHEMA_VERSION: Literal[2] = 2
-# What we write has some kilobytes and five levels.
+SCHEMA_VERSION: Literal[3] = 3
+# What we write has some kilobytes.
 _MOST_BYTES = 4 * 1024**2
-_MOST_LEVELS = 32
 
-Precision = Literal["fp32", "fp16", "int8"]
-"""Of the bulk of a network's arithmetic; inputs and outputs are float32 in all of them."""
-Shape = tuple[int, ...]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+ModelName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 
 
-class _Model(BaseModel):
-    # A metric may have no value, such as the precision of a network that finds nothing: NaN.
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+class TensorSpec(Record):
+    """One input or output of a network.
 
-
-class TensorSpec(_Model):
-    """One input or output of the network.
-
-    `shape` has a name where a dimension is chosen at run time ("batch", "height"). An input made
-    of pixels says how: layout "NCHW" or "NHWC", colour order, and
+    `shape` has a name where a dimension is chosen at run time ("batch", "height", "edges"). An
+    input made of pixels says how: layout "NCHW" or "NHWC", colour order, and
     normalised = (pixel * scale - mean) / std, per channel in that colour order.
     """
 
@@ -53,11 +49,11 @@ class TensorSpec(_Model):
     std: tuple[float, ...] | None = None
 
 
-class EngineFile(_Model):
+class EngineFile(Record):
     """What was measured at export, on the manifest's host, with one network file.
 
-    `bytes` on disk; `accuracy` by metric; `latency_ms` by percentile (p50, p95, ...), one frame;
-    empty for one that only TensorRT runs as it should.
+    `macs` of one run; `bytes` on disk; `accuracy` by metric; `latency_ms` of one run, by percentile
+    (p50, p95, ...); empty for one that only TensorRT runs as it should.
     """
 
     precision: Precision
@@ -68,7 +64,29 @@ class EngineFile(_Model):
     latency_ms: dict[str, float]
 
 
-class Guard(_Model):
+class Model(Record):
+    """One network of a bundle.
+
+    `engines`: by path in the bundle; the file's name says for what it was made ("fp32.onnx",
+    "cpu.onnx", "arm.onnx", "fp16.onnx", "trt.onnx"). `examples`: each the shapes of all inputs; on
+    the first one was measured, and together they span what the skill uses, such as the least and
+    the largest number of edges. None in bundles of schema 1. `calls`: runs for one frame or one
+    decision, on average.
+    """
+
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+    engines: dict[str, EngineFile]
+    examples: list[dict[str, Shape]] = []
+    calls: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+
+    @property
+    def flavours(self) -> dict[str, str]:
+        """Paths of the engines by their files' names."""
+        return {PurePosixPath(path).name: path for path in self.engines}
+
+
+class Guard(Record):
     """The loss of accuracy that the recipe allows the engines.
 
     `of`: what the network came with, by `metric`. `forced`: engines that lose more than `max_drop`
@@ -81,37 +99,7 @@ class Guard(_Model):
     forced: list[str]
 
 
-class Plan(_Model):
-    """A TensorRT plan, built on the kind of device that its name says.
-
-    `graph`: the engine it was built from. `shapes`: least, best and largest shape of every input.
-    `difference` from what ONNX Runtime makes of the same graph, node by node: root mean square, as
-    a share of the outputs. `latency_ms` by percentile, one frame.
-    """
-
-    graph: str
-    precision: Precision
-    shapes: dict[str, tuple[Shape, Shape, Shape]]
-    difference: float
-    latency_ms: dict[str, float]
-    host: dict[str, str]
-    created: str
-
-
-class Choice(_Model):
-    """Which engine is the fastest on one kind of processor; all were timed in turns there.
-
-    `latency_ms`: the median of every engine that was timed, one frame.
-    """
-
-    file: str
-    latency_ms: dict[str, float]
-    library: str
-    host: dict[str, str]
-    created: str
-
-
-class Source(_Model):
+class Source(Record):
     """What the engines were made from; `calibration` says which data set the INT8 ranges."""
 
     checkpoint_sha256: str
@@ -120,45 +108,65 @@ class Source(_Model):
     calibration: str
 
 
-class Manifest(_Model):
-    """Everything that is known about a bundle.
+class Manifest(Record):
+    """Everything that is known about a bundle when it is made; nothing is added later.
 
-    `names`: keypoints or classes in the order of the network's channels. `settings`: the skill's
-    own, validated by the skill. `engines`: by file name ("fp32.onnx", "cpu.onnx", "fp16.onnx",
-    "trt.onnx"). `example`: by input, the shape on which latencies were measured; empty in bundles
-    of schema 1. `plans` (by path) and `choices` (by processor, as `describe_host` names it) are
-    what `compress build` found out on devices. They stand here, and not in a file of their own, so
-    that one hash vouches for everything that decides what runs. `created`: ISO 8601, UTC. `files`:
-    SHA-256 of every file of the bundle but the manifest, by its path relative to the bundle;
-    filled in by `write_bundle`.
+    `models`: by name. `names`: keypoints or classes in the order of the network's channels.
+    `settings`: the skill's own, validated by the skill. `created`: ISO 8601, UTC. `files`: SHA-256
+    of every file of the bundle but the manifest, by its path relative to the bundle; filled in by
+    `write_bundle`.
     """
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     skill: str
     name: str
-    inputs: list[TensorSpec]
-    outputs: list[TensorSpec]
+    models: Annotated[dict[ModelName, Model], Field(min_length=1)]
     names: list[str]
     settings: dict[str, Any]
-    engines: dict[str, EngineFile]
     guard: Guard | None = None
-    example: dict[str, Shape] = {}
-    plans: dict[str, Plan] = {}
-    choices: dict[str, Choice] = {}
     source: Source
     tools: dict[str, str]
     host: dict[str, str]
     created: str
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
 
+    @property
+    def model(self) -> Model:
+        """The model of a bundle that has one.
+
+        Raises:
+            BundleError: there are several.
+
+        """
+        if len(self.models) != 1:
+            msg = (
+                f"bundle {self.name} has the models {', '.join(self.models)}, where one is "
+                f"expected: choose a bundle of one"
+            )
+            raise BundleError(msg)
+        [only] = self.models.values()
+        return only
+
+    @property
+    def engines(self) -> dict[str, EngineFile]:
+        """The engines of all models, by path."""
+        return {
+            path: engine for model in self.models.values() for path, engine in model.engines.items()
+        }
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files were checked. `digest`: SHA-256 of manifest.json, names the bundle."""
+    """A bundle whose files were checked. `digest`: SHA-256 of manifest.json, names the bundle.
+
+    `old_findings`: of devices, where the manifest is of schema 2 and has some. Now they lie in each
+    device's cache: see `edge_runtime.device_cache`.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
+    old_findings: OldFindings = field(default_factory=OldFindings)
 
 
 def load_bundle(path: Path, skill: str | None = None) -> Bundle:
@@ -173,19 +181,20 @@ def load_bundle(path: Path, skill: str | None = None) -> Bundle:
         msg = f"no engine bundle at {path}: `compress run RECIPE --output DIR` makes DIR/bundle"
         raise BundleError(msg)
     text = _read_manifest(path)
-    manifest = _parse(path, text)
+    manifest, old_findings = _parse(path, text)
     if skill is not None and manifest.skill != skill:
         msg = (
             f"bundle {path} is for the skill {manifest.skill!r}, not {skill!r}: choose a bundle "
             f"made by a recipe with `skill: {skill}`"
         )
         raise BundleError(msg)
+    engines = manifest.engines
     for name, expected in manifest.files.items():
-        engine = manifest.engines.get(name)
+        engine = engines.get(name)
         _check_file(path, name, expected, None if engine is None else engine.bytes)
-    for name in manifest.engines:
+    for name in engines:
         _check_weights(path, name, manifest)
-    return Bundle(path, manifest, hashlib.sha256(text).hexdigest())
+    return Bundle(path, manifest, hashlib.sha256(text).hexdigest(), old_findings)
 
 
 def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
@@ -198,8 +207,8 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
         files: content, or a file to copy, by path relative to the bundle.
 
     Raises:
-        BundleError: an engine or a plan of the manifest is not among the files, or one of these
-            would lie outside the bundle; or a copied file is not what the manifest's `files` say.
+        BundleError: an engine of the manifest is not among the files, or one of these would lie
+            outside the bundle; or a copied file is not what the manifest's `files` say.
 
     """
     _check_names(target, manifest.model_copy(update={"files": dict.fromkeys(files, "")}))
@@ -214,42 +223,21 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
             else:
                 place.write_bytes(content)
         hashes = {name: sha256(directory / name) for name in sorted(files)}
-        engines = {
-            name: engine.model_copy(update={"bytes": regular_size(directory / name)})
-            for name, engine in manifest.engines.items()
+        models = {
+            name: _with_bytes(directory, model) for name, model in manifest.models.items()
         }
-        complete = manifest.model_copy(
-            update={"files": hashes, "engines": engines, "schema_version": SCHEMA_VERSION}
-        )
+        complete = manifest.model_copy(update={"files": hashes, "models": models})
         text = json.dumps(complete.model_dump(mode="json"), indent=2).encode()
         write_whole(directory / MANIFEST, text)
     return Bundle(target, complete, hashlib.sha256(text).hexdigest())
 
 
-def add_plan(path: Path, name: str, plan: Plan, content: bytes) -> Bundle:
-    """Put a plan into a bundle, in place of an older one of that name.
-
-    The bundle is read again and written whole; when that fails, the old one stays as it was.
-
-    Raises:
-        BundleError: see `load_bundle`.
-
-    """
-    bundle = load_bundle(path)
-    plans = {**bundle.manifest.plans, name: plan}
-    return _rewrite(bundle, bundle.manifest.model_copy(update={"plans": plans}), {name: content})
-
-
-def add_choice(path: Path, processor: str, choice: Choice) -> Bundle:
-    """Note in a bundle which engine a kind of processor takes; otherwise as `add_plan`."""
-    bundle = load_bundle(path)
-    choices = {**bundle.manifest.choices, processor: choice}
-    return _rewrite(bundle, bundle.manifest.model_copy(update={"choices": choices}), {})
-
-
-def _rewrite(bundle: Bundle, manifest: Manifest, more: Mapping[str, bytes]) -> Bundle:
-    files = {name: bundle.path / name for name in bundle.manifest.files}
-    return write_bundle(bundle.path, manifest, {**files, **more})
+def _with_bytes(directory: Path, model: Model) -> Model:
+    engines = {
+        path: engine.model_copy(update={"bytes": regular_size(directory / path)})
+        for path, engine in model.engines.items()
+    }
+    return model.model_copy(update={"engines": engines})
 
 
 def _read_manifest(path: Path) -> bytes:
@@ -267,23 +255,12 @@ def _read_manifest(path: Path) -> bytes:
     raise BundleError(msg)
 
 
-def _parse(path: Path, text: bytes) -> Manifest:
+def _parse(path: Path, text: bytes) -> tuple[Manifest, OldFindings]:
     try:
-        content = json.loads(text)
-        # Half a character, as "\\ud800" is, can be neither printed nor logged.
-        json.dumps(content, ensure_ascii=False).encode()
-        is_readable = not _is_deeper(content, _MOST_LEVELS)
-    except RecursionError:
-        content, is_readable = None, False
+        content = parse_json(text)
     except ValueError as error:
-        msg = f"bundle {path}: {MANIFEST} is not JSON ({error}): copy or build the bundle again"
+        msg = f"bundle {path}: {MANIFEST} {error}: copy or build the bundle again"
         raise BundleError(msg) from error
-    if not is_readable:
-        msg = (
-            f"bundle {path}: {MANIFEST} is nested in more than {_MOST_LEVELS} levels: copy or "
-            "build the bundle again"
-        )
-        raise BundleError(msg)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         msg = (
@@ -291,23 +268,22 @@ def _parse(path: Path, text: bytes) -> Manifest:
             f"{SCHEMA_VERSION}): update compressed_grasp or rebuild the bundle"
         )
         raise BundleError(msg)
+    found = {}
+    if isinstance(content, dict) and version in OLD_VERSIONS:
+        content, found = upgrade(content, SCHEMA_VERSION)
     try:
         manifest = Manifest.model_validate(content)
+        old_findings = OldFindings.model_validate(found)
     except ValidationError as error:
         msg = f"bundle {path}: {MANIFEST}: {first_problem(error)}: rebuild the bundle"
         raise BundleError(msg) from error
-    _check_names(path, manifest)
-    return manifest
+    _check_names(path, manifest, old_findings)
+    return manifest, old_findings
 
 
-def _is_deeper(value: object, levels: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    inside = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inside)
-
-
-def _check_names(path: Path, manifest: Manifest) -> None:
+def _check_names(
+    path: Path, manifest: Manifest, old_findings: OldFindings | None = None
+) -> None:
     for name in manifest.files:
         if not name.isprintable():
             msg = f"bundle {path}: {MANIFEST}: {name!r} is no file name: rebuild the bundle"
@@ -316,11 +292,17 @@ def _check_names(path: Path, manifest: Manifest) -> None:
         if pure.is_absolute() or ".." in pure.parts:
             msg = f"bundle {path}: {MANIFEST}: the file {name!r} is outside the bundle"
             raise BundleError(msg)
-    missing = sorted({*manifest.engines, *manifest.plans} - set(manifest.files))
+    for name, model in manifest.models.items():
+        counts = Counter(PurePosixPath(engine).name for engine in model.engines)
+        if twice := [file for file, count in counts.items() if count > 1]:
+            msg = f"bundle {path}: {MANIFEST}: the model {name} has two engines {twice[0]}"
+            raise BundleError(msg)
+    found = old_findings or OldFindings()
+    missing = sorted({*manifest.engines, *found.plans} - set(manifest.files))
     if missing:
         msg = f"bundle {path}: the engines {', '.join(missing)} are not among its files"
         raise BundleError(msg)
-    unknown = sorted({choice.file for choice in manifest.choices.values()} - set(manifest.engines))
+    unknown = sorted({choice.file for choice in found.choices.values()} - set(manifest.engines))
     if unknown:
         msg = (
             f"bundle {path}: {MANIFEST}: the chosen {', '.join(unknown)} is none of its engines: "

@@ -1,16 +1,21 @@
-"""The few calls of NVIDIA's `cuda-python` that an engine needs: which GPU, memory, one stream."""
+"""The few calls of NVIDIA's `cuda-python` that an engine needs: which GPU, memory, streams."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import math
+import weakref
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from threading import RLock
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -85,47 +90,49 @@ class Cuda:
         return kind.cudaMemcpyHostToDevice if to_device else kind.cudaMemcpyDeviceToHost
 
 
-class DeviceMemory:
-    """One buffer on the GPU for each tensor, and the stream on which they are filled and read.
-
-    Copies are queued: an array must stay where it is, and is not valid, until `wait` returns.
-    """
+class Stream:
+    """A queue of work for the GPU; what is queued is done, and arrays are valid, after `wait`."""
 
     def __init__(self, cuda: Cuda) -> None:
-        """Make the stream, and no buffers yet."""
+        """Make it.
+
+        Raises:
+            EngineError: as of `Cuda.call`.
+
+        """
         self._cuda = cuda
-        self._buffers: dict[str, int] = {}
         self._stream: Any = cuda.call("cudaStreamCreate")
 
-    @property
-    def stream(self) -> int:
-        """The stream's address."""
+    def __int__(self) -> int:
+        """Return its address."""
         return int(self._stream)
 
-    def allocate(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Make buffers of so many bytes, in place of all that there were; return the addresses."""
-        self._free()
-        for name, size in sizes.items():
-            self._buffers[name] = self._cuda.call("cudaMalloc", size)
-        return dict(self._buffers)
+    def upload(self, array: NDArray[Any], address: int) -> None:
+        """Queue a copy of a contiguous array to the GPU."""
+        self._copy(address, array.ctypes.data, array.nbytes, to_device=True)
 
-    def upload(self, name: str, array: NDArray[Any]) -> None:
-        """Queue a copy of a contiguous array into its buffer."""
-        self._copy(self._buffers[name], array.ctypes.data, array.nbytes, to_device=True)
-
-    def download(self, name: str, array: NDArray[Any]) -> None:
-        """Queue a copy of the buffer into a contiguous array."""
-        self._copy(array.ctypes.data, self._buffers[name], array.nbytes, to_device=False)
+    def download(self, address: int, array: NDArray[Any]) -> None:
+        """Queue a copy from the GPU into a contiguous array."""
+        self._copy(array.ctypes.data, address, array.nbytes, to_device=False)
 
     def wait(self) -> None:
         """Wait until everything that was queued is done."""
         self._cuda.call("cudaStreamSynchronize", self._stream)
 
+    @contextmanager
+    def finished(self) -> Iterator[None]:
+        """Wait at the end of a block, also if something fails in it, which is then raised."""
+        try:
+            yield
+        except BaseException:
+            with suppress(EngineError):
+                self.wait()
+            raise
+        self.wait()
+
     def close(self) -> None:
-        """Give everything back; after that the object is of no use."""
-        # A GPU that has failed refuses these calls too, and has nothing left to give back.
-        with suppress(EngineError):
-            self._free()
+        """Give it back; after that the object is of no use."""
+        # A GPU that has failed refuses this too, and has nothing left to give back.
         with suppress(EngineError):
             self._cuda.call("cudaStreamDestroy", self._stream)
 
@@ -133,7 +140,71 @@ class DeviceMemory:
         kind = self._cuda.direction(to_device=to_device)
         self._cuda.call("cudaMemcpyAsync", target, source, size, kind, self._stream)
 
-    def _free(self) -> None:
-        while self._buffers:
-            _, address = self._buffers.popitem()
+
+class Buffers:
+    """Memory on the GPU that is taken for a tensor, given back, and taken again."""
+
+    def __init__(self, cuda: Cuda, sizes: Mapping[str, int]) -> None:
+        """Allocate nothing yet; `sizes` are the most bytes that each tensor needs."""
+        self._cuda = cuda
+        self._sizes = sizes
+        self._free: dict[str, list[int]] = {name: [] for name in sizes}
+        self._is_closed = False
+        # The garbage collector may give back an array in the midst of a call.
+        self._lock = RLock()
+
+    def take(self, name: str, size: int) -> int:
+        """Return the address of the tensor's most bytes, of a buffer given back before if any is.
+
+        Raises:
+            EngineError: `size` bytes are more than that, or there is no memory.
+
+        """
+        if size > self._sizes[name]:
+            msg = f"{name!r} has {size} bytes, where at most {self._sizes[name]} were expected"
+            raise EngineError(msg)
+        with self._lock:
+            if self._free[name]:
+                return self._free[name].pop()
+        address: int = self._cuda.call("cudaMalloc", self._sizes[name])
+        return address
+
+    def give_back(self, name: str, address: int) -> None:
+        """Let others take a buffer; after `close`, it goes."""
+        with self._lock:
+            if not self._is_closed:
+                self._free[name].append(address)
+                return
+        with suppress(EngineError):
             self._cuda.call("cudaFree", address)
+
+    def close(self) -> None:
+        """Free what is not in use now, and the rest when it is given back."""
+        with self._lock:
+            self._is_closed = True
+            addresses = [address for each in self._free.values() for address in each]
+            self._free = {name: [] for name in self._free}
+        for address in addresses:
+            with suppress(EngineError):
+                self._cuda.call("cudaFree", address)
+
+
+class GpuArray:
+    """A tensor that stays on the GPU: a `DeviceArray`. Its buffer is used again when it goes."""
+
+    def __init__(
+        self, cuda: Cuda, buffers: Buffers, name: str, shape: tuple[int, ...], dtype: str
+    ) -> None:
+        """Take a buffer; what is in it is arbitrary."""
+        self.shape = shape
+        self.dtype = dtype
+        self.address = buffers.take(name, math.prod(shape) * np.dtype(dtype).itemsize)
+        self._cuda = cuda
+        weakref.finalize(self, buffers.give_back, name, self.address).atexit = False
+
+    def numpy(self) -> NDArray[Any]:
+        """Return a copy."""
+        array = np.empty(self.shape, self.dtype)
+        kind = self._cuda.direction(to_device=False)
+        self._cuda.call("cudaMemcpy", array.ctypes.data, self.address, array.nbytes, kind)
+        return array

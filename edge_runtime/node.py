@@ -65,6 +65,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._state = "unconfigured"
         self._outputs: list[LifecyclePublisher[Any]] = []
         self._pictures: list[Picture[Result]] = []
+        self._served: Engine | None = None
         self.parameters = Settings(
             self, self.all_settings(), lambda: self._state in {"inactive", "active"}
         )
@@ -260,6 +261,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             self.parameters["threads"],
             None if precision == AUTO else precision,
         )
+        self._served = engine
         try:
             engine.warm_up()
             self.load(bundle, engine)
@@ -295,6 +297,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._reporter.forget()
         self._state = "unconfigured"
         self.unload()
+        if self._served is not None:
+            self._served.close()
+            self._served = None
 
     def _deliver(self, arrivals: Sequence[Arrival]) -> None:
         self._reporter.tally.add("dropped", self._worker.give(arrivals))

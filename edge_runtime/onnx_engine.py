@@ -10,16 +10,28 @@ import numpy as np
 import onnxruntime as ort
 
 from edge_runtime.bundle import TensorSpec
+from edge_runtime.device_array import on_processor
+from edge_runtime.device_cache import device_name, known_choice
 from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.host import describe_host
-from edge_runtime.signature import check_inputs, check_promise, shown_shapes
+from edge_runtime.signature import (
+    check_input,
+    check_inputs,
+    check_kept,
+    check_promise,
+    largest_first,
+    shown_shapes,
+    zeros,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from edge_runtime.bundle import Bundle, Shape
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.device_array import DeviceArray, Tensor
+    from edge_runtime.findings import Shape
 
 # The flavour for Arm runs anywhere, though slower; so does half precision.
 _CPU_FILES = ("cpu.onnx", "fp32.onnx", "arm.onnx", "fp16.onnx")
@@ -44,20 +56,25 @@ _LOG_FATAL = 4
 
 
 class OnnxEngine:
-    """A graph in an ONNX Runtime session, behind the `Engine` protocol."""
+    """A graph in an ONNX Runtime session, behind the `Engine` protocol.
+
+    Sessions take several threads. Memory comes from the library's arena, which keeps it: what the
+    largest shapes have needed does for all others.
+    """
 
     def __init__(
         self,
         session: ort.InferenceSession,
         threads: int,
         description: dict[str, str],
-        example: Mapping[str, Shape],
+        examples: Sequence[Mapping[str, Shape]],
     ) -> None:
-        """Wrap an open session; `from_file` and `open_engine` make one."""
+        """Wrap an open session; `from_file` and `open_engines` make one."""
         self.inputs = [_spec(node) for node in session.get_inputs()]
         self.outputs = [_spec(node) for node in session.get_outputs()]
-        self._session = session
-        self._example = example
+        self._session: ort.InferenceSession | None = session
+        self._device = description["provider"]
+        self._examples = largest_first(examples)
         self._names = [spec.name for spec in self.outputs]
         self._description = {
             **description,
@@ -74,11 +91,13 @@ class OnnxEngine:
         precision: str = "unknown",
         *,
         literal: bool = False,
-        example: Mapping[str, Shape] | None = None,
+        examples: Sequence[Mapping[str, Shape]] = (),
+        described: Mapping[str, str] | None = None,
     ) -> OnnxEngine:
         """Open one ONNX graph, given as file or as its content.
 
-        `example`: the shapes, by input, on which to warm up.
+        `examples`: the shapes, by input, on which to warm up.
+        `described`: what `describe` says beyond the usual, or in its place.
         `literal` computes every node as it stands there, nothing fused: quantised numbers become
         floats before they are added up. It is slow, and what faster kernels are checked against.
 
@@ -98,7 +117,7 @@ class OnnxEngine:
         try:
             session = ort.InferenceSession(
                 str(graph) if isinstance(graph, Path) else graph,
-                _options(count, literal=literal),
+                _options(count, literal=literal, shapes_change=len(examples) > 1),
                 providers=_EXECUTION_PROVIDERS[provider],
             )
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
@@ -108,57 +127,133 @@ class OnnxEngine:
             msg = "ONNX Runtime could not start CUDA: check the driver, CUDA and cuDNN versions"
             raise EngineError(msg)
         description = {"provider": provider, "precision": precision, "file": name}
-        return cls(session, count, description, example or {})
+        return cls(session, count, {**description, **(described or {})}, examples)
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return every output by name; see `Engine.run`."""
+        session = self._open_session()
         check_inputs(self._description["file"], self.inputs, inputs)
         try:
-            results = self._session.run(self._names, dict(inputs))
+            results = session.run(self._names, dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-            msg = f"{self._description['file']} failed on {shown_shapes(inputs)}: {error}"
-            raise EngineError(msg) from error
+            raise self._failure(inputs, error) from error
         return dict(zip(self._names, results, strict=True))
 
-    def warm_up(self) -> None:
-        """Run once on zeros of the example's shapes; without one batch 1, other dimensions 64."""
-        shapes = {spec.name: _warm_up_shape(spec) for spec in self.inputs} | dict(self._example)
+    def run_keeping(
+        self, inputs: Mapping[str, Tensor], keep: Collection[str]
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, DeviceArray]]:
+        """Return the outputs that are not kept on the device, and those that are."""
+        session = self._open_session()
+        check_inputs(self._description["file"], self.inputs, inputs)
+        check_kept(self._description["file"], self.outputs, keep)
+        binding = session.io_binding()
+        # Stay referenced until the run is done.
+        given = {
+            name: tensor
+            if isinstance(tensor, _OrtArray)
+            else np.ascontiguousarray(on_processor(tensor))
+            for name, tensor in inputs.items()
+        }
         try:
-            inputs = {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in self.inputs}
-        except (MemoryError, ValueError) as error:
-            msg = f"{self._description['file']} cannot be tried out on {shapes}: {error}"
-            raise EngineError(msg) from error
-        self.run(inputs)
+            for name, tensor in given.items():
+                if isinstance(tensor, _OrtArray):
+                    binding.bind_ortvalue_input(name, tensor.value)
+                else:
+                    binding.bind_cpu_input(name, tensor)
+            for name in self._names:
+                binding.bind_output(name, self._device if name in keep else "cpu")
+            session.run_with_iobinding(binding)
+            binding.synchronize_outputs()
+        except Exception as error:
+            raise self._failure(inputs, error) from error
+        values = dict(zip(self._names, binding.get_outputs(), strict=True))
+        results = {name: value.numpy() for name, value in values.items() if name not in keep}
+        return results, {name: _OrtArray(values[name]) for name in keep}
+
+    def put(self, name: str, array: NDArray[Any]) -> DeviceArray:
+        """Return an input on the device; on the processor that is no copy."""
+        check_input(self._description["file"], self.inputs, name, array)
+        contiguous = np.ascontiguousarray(array)
+        return _OrtArray(ort.OrtValue.ortvalue_from_numpy(contiguous, self._device))
+
+    def warm_up(self) -> None:
+        """Run once on zeros of each example's shapes; without one batch 1, other dimensions 64."""
+        usual = {spec.name: _warm_up_shape(spec) for spec in self.inputs}
+        for shapes in self._examples or [usual]:
+            self.run(zeros(self._description["file"], self.inputs, {**usual, **shapes}))
+
+    def close(self) -> None:
+        """Let go of the session; a run of another thread ends before it goes."""
+        self._session = None
 
     def describe(self) -> dict[str, str]:
         """Return provider, precision, file, threads and library."""
         return dict(self._description)
 
 
-def open_cpu(bundle: Bundle, threads: int, precision: str | None) -> OnnxEngine:
+    def _open_session(self) -> ort.InferenceSession:
+        if self._session is None:
+            msg = f"{self._description['file']} is closed"
+            raise EngineError(msg)
+        return self._session
+
+    def _failure(self, inputs: Mapping[str, Tensor], error: Exception) -> EngineError:
+        return EngineError(f"{self._description['file']} failed on {shown_shapes(inputs)}: {error}")
+
+
+class _OrtArray:
+    """A tensor of ONNX Runtime: a `DeviceArray`."""
+
+    def __init__(self, value: ort.OrtValue) -> None:
+        self.value = value
+        self.shape = tuple(value.shape())
+        self.dtype = _DTYPES.get(value.data_type(), value.data_type())
+
+    def numpy(self) -> NDArray[Any]:
+        array: NDArray[Any] = self.value.numpy()
+        return array
+
+
+def open_cpu(bundle: Bundle, model: str, threads: int, precision: str | None) -> OnnxEngine:
     """Open the engine that `compress build` found the fastest here, else the quantised one."""
-    choice = bundle.manifest.choices.get(describe_host()["cpu"])
-    files = _CPU_FILES if choice is None else (choice.file, *_CPU_FILES)
-    return _open(bundle, "cpu", files, threads, precision)
+    chosen, passed_over = known_choice(
+        bundle, model, processor_of_this_device(), describe_host()["cpu"]
+    )
+    flavours = bundle.manifest.models[model].flavours
+    usual = [flavours[name] for name in _CPU_FILES if name in flavours]
+    files = [chosen, *usual] if chosen else usual
+    return _open(bundle, model, "cpu", files, threads, precision, passed_over)
 
 
-def open_cuda(bundle: Bundle, threads: int, precision: str | None) -> OnnxEngine:
+def open_cuda(bundle: Bundle, model: str, threads: int, precision: str | None) -> OnnxEngine:
     """Open the bundle's engine on the GPU."""
-    return _open(bundle, "cuda", _CUDA_FILES, threads, precision)
+    flavours = bundle.manifest.models[model].flavours
+    files = [flavours[name] for name in _CUDA_FILES if name in flavours]
+    return _open(bundle, model, "cuda", files, threads, precision)
+
+
+def processor_of_this_device() -> str:
+    """Name the kind of this device, as choices among engines for the processor are kept by it."""
+    return device_name(describe_host()["cpu"], f"onnxruntime{ort.__version__}")
 
 
 def _open(
-    bundle: Bundle, provider: str, files: Sequence[str], threads: int, precision: str | None
+    bundle: Bundle,
+    model: str,
+    provider: str,
+    files: Sequence[str],
+    threads: int,
+    precision: str | None,
+    passed_over: str = "",
 ) -> OnnxEngine:
     _require_available(provider)
-    engines = bundle.manifest.engines
-    usable = [
-        name for name in files if name in engines and precision in {None, engines[name].precision}
-    ]
+    described = bundle.manifest.models[model]
+    engines = described.engines
+    usable = [name for name in files if precision in {None, engines[name].precision}]
     if not usable:
         has = ", ".join(f"{name} ({file.precision})" for name, file in engines.items()) or "none"
-        wanted = " or ".join(files) + (f" in {precision}" if precision else "")
-        msg = f"the bundle has no {wanted}, only {has}"
+        wanted = f"no engine for {provider}" + (f" in {precision}" if precision else "")
+        msg = f"the bundle has {wanted}, only {has}"
         raise EngineError(msg)
     name = usable[0]
     engine = OnnxEngine.from_file(
@@ -166,10 +261,11 @@ def _open(
         provider,
         threads,
         engines[name].precision,
-        example=bundle.manifest.example,
+        examples=described.examples,
+        described={"file": name} | ({"passed_over": passed_over} if passed_over else {}),
     )
-    check_promise(name, bundle.manifest.inputs, engine.inputs)
-    check_promise(name, bundle.manifest.outputs, engine.outputs)
+    check_promise(name, described.inputs, engine.inputs)
+    check_promise(name, described.outputs, engine.outputs)
     return engine
 
 
@@ -179,8 +275,10 @@ def _require_available(provider: str) -> None:
         raise EngineError(msg)
 
 
-def _options(threads: int, *, literal: bool) -> ort.SessionOptions:
+def _options(threads: int, *, literal: bool, shapes_change: bool) -> ort.SessionOptions:
     options = ort.SessionOptions()
+    # A plan of the memory for every number of edges would be another block of it for each.
+    options.enable_mem_pattern = not shapes_change
     if literal:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads

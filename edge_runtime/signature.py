@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edge_runtime.bundle import TensorSpec
+    from edge_runtime.device_array import Tensor
+    from edge_runtime.findings import Shape
 
 
-def check_inputs(
-    file: str, specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]
-) -> None:
+def check_inputs(file: str, specs: Sequence[TensorSpec], inputs: Mapping[str, Tensor]) -> None:
     """Refuse inputs whose names, dtypes or shapes `file` does not take.
 
     Raises:
@@ -28,13 +31,52 @@ def check_inputs(
         msg = f"{file} takes the inputs {wanted}, not {', '.join(inputs)}"
         raise EngineError(msg)
     for spec in specs:
-        array = inputs[spec.name]
-        if array.dtype != spec.dtype or not _fits(array.shape, spec.shape):
-            msg = (
-                f"{file}: input {spec.name!r} must be {_describe(spec)}, "
-                f"not {array.dtype} {array.shape}"
-            )
-            raise EngineError(msg)
+        _check(file, spec, inputs[spec.name])
+
+
+def check_input(file: str, specs: Sequence[TensorSpec], name: str, array: Tensor) -> None:
+    """Refuse one input that `file` does not take; otherwise as `check_inputs`."""
+    by_name = {spec.name: spec for spec in specs}
+    if name not in by_name:
+        msg = f"{file} takes the inputs {', '.join(by_name)}, not {name}"
+        raise EngineError(msg)
+    _check(file, by_name[name], array)
+
+
+def check_kept(file: str, specs: Sequence[TensorSpec], keep: Collection[str]) -> None:
+    """Refuse names of outputs to keep that are none.
+
+    Raises:
+        EngineError: says which outputs there are.
+
+    """
+    names = [spec.name for spec in specs]
+    if unknown := [name for name in keep if name not in names]:
+        msg = f"{file} has the outputs {', '.join(names)}, none to keep is {', '.join(unknown)}"
+        raise EngineError(msg)
+
+
+def zeros(
+    file: str, specs: Sequence[TensorSpec], shapes: Mapping[str, Shape]
+) -> dict[str, NDArray[Any]]:
+    """Return inputs to try an engine on.
+
+    Raises:
+        EngineError: there is no memory for them, or a shape is none.
+
+    """
+    try:
+        return {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in specs}
+    except (KeyError, MemoryError, ValueError) as error:
+        msg = f"{file} cannot be tried out on {dict(shapes)}: {error}"
+        raise EngineError(msg) from error
+
+
+def largest_first(examples: Sequence[Mapping[str, Shape]]) -> list[Mapping[str, Shape]]:
+    """Sort example shapes, so that what is allocated for one does for those that follow."""
+    return sorted(
+        examples, key=lambda shapes: -sum(math.prod(shape) for shape in shapes.values())
+    )
 
 
 def check_promise(file: str, promised: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> None:
@@ -56,9 +98,18 @@ def check_promise(file: str, promised: Sequence[TensorSpec], found: Sequence[Ten
             raise EngineError(msg)
 
 
-def shown_shapes(inputs: Mapping[str, NDArray[Any]]) -> str:
+def shown_shapes(inputs: Mapping[str, Tensor]) -> str:
     """Return "name (1, 3, 4), ..." for a message."""
     return ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+
+
+def _check(file: str, spec: TensorSpec, array: Tensor) -> None:
+    if array.dtype != spec.dtype or not _fits(array.shape, spec.shape):
+        msg = (
+            f"{file}: input {spec.name!r} must be {_describe(spec)}, not {array.dtype} "
+            f"{array.shape}"
+        )
+        raise EngineError(msg)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

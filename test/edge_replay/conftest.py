@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_runtime.bundle import EngineFile, Manifest, Source, TensorSpec, write_bundle
+from edge_runtime.bundle import EngineFile, Manifest, Model, Source, TensorSpec, write_bundle
 
 HERE = Path(__file__).parent
 REPLAY = Path(sys.executable).parent / "replay"
@@ -106,11 +106,15 @@ def _bundle(target: Path) -> Path:
     manifest = Manifest(
         skill="spot",
         name="spot",
-        inputs=[TensorSpec(name="pixels", shape=shape, dtype="float32")],
-        outputs=[TensorSpec(name="same", shape=shape, dtype="float32")],
+        models={
+            "spot": Model(
+                inputs=[TensorSpec(name="pixels", shape=shape, dtype="float32")],
+                outputs=[TensorSpec(name="same", shape=shape, dtype="float32")],
+                engines={"fp32.onnx": engine},
+            )
+        },
         names=["centre"],
         settings={},
-        engines={"fp32.onnx": engine},
         source=source,
         tools={},
         host={},

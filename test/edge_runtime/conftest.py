@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_runtime.bundle import EngineFile, Manifest, Source, TensorSpec, write_bundle
+from edge_runtime.bundle import EngineFile, Manifest, Model, Source, TensorSpec, write_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,22 +39,34 @@ def _model(graph: onnx.GraphProto) -> bytes:
 
 
 def build_manifest(**changes: object) -> Manifest:
+    """Describe the bundle, with changes to it or to its one model."""
     graph = build_graph()
     engine = {"precision": "fp32", "parameters": 0, "macs": 0, "bytes": len(graph)}
+    model = {
+        "inputs": [TensorSpec(name="image", shape=SHAPE, dtype="float32", layout="NHWC")],
+        "outputs": [TensorSpec(name="mean", shape=("batch",), dtype="float32")],
+        "engines": {"fp32.onnx": EngineFile(**engine, accuracy={}, latency_ms={})},
+    }
+    model |= {key: changes.pop(key) for key in Model.model_fields if key in changes}
     fields = {
         "skill": "brightness",
         "name": "mean",
-        "inputs": [TensorSpec(name="image", shape=SHAPE, dtype="float32", layout="NHWC")],
-        "outputs": [TensorSpec(name="mean", shape=("batch",), dtype="float32")],
+        "models": {"brightness": model},
         "names": [],
         "settings": {},
-        "engines": {"fp32.onnx": EngineFile(**engine, accuracy={}, latency_ms={})},
         "source": Source(checkpoint_sha256="", recipe={}, recipe_sha256="", calibration="none"),
         "tools": {},
         "host": {},
         "created": "2025-01-01T00:00:00+00:00",
     }
     return Manifest.model_validate({**fields, **changes})
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; the folder of the bundles in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compressed_grasp" / "bundles"
 
 
 @pytest.fixture
@@ -80,6 +92,28 @@ def dazzled_graph() -> bytes:
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, SHAPE)],
             [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ("batch",))],
             [helper.make_tensor(n, TensorProto.FLOAT, (), [v]) for n, v in numbers.items()],
+        )
+    )
+
+
+@pytest.fixture
+def loop_graph() -> bytes:
+    """One step of a loop over edges: next_net = net + inp, and its sum for each edge."""
+    nodes = [
+        helper.make_node("Add", ["net", "inp"], ["next_net"]),
+        helper.make_node("ReduceSum", ["next_net", "axes"], ["sum"], keepdims=0),
+    ]
+    edges = ("edges", 4)
+    return _model(
+        helper.make_graph(
+            nodes,
+            "loop",
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, edges) for n in ("net", "inp")],
+            [
+                helper.make_tensor_value_info("next_net", TensorProto.FLOAT, edges),
+                helper.make_tensor_value_info("sum", TensorProto.FLOAT, edges[:1]),
+            ],
+            [helper.make_tensor("axes", TensorProto.INT64, (1,), [1])],
         )
     )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from onnx import TensorProto, external_data_helper, helper
 
-from edge_runtime.bundle import Choice, Plan, add_choice, add_plan, load_bundle, write_bundle
+from old_bundle import CHOICE, PLAN, make_old
+
+from edge_runtime.bundle import load_bundle, write_bundle
 from edge_runtime.errors import BundleError
+from edge_runtime.share import shipped_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,27 +23,14 @@ if TYPE_CHECKING:
     MakeManifest = Callable[..., Manifest]
 
 
-PLAN: dict[str, Any] = {
-    "graph": "fp32.onnx",
-    "precision": "fp16",
-    "shapes": {"image": [[1, 4, 4, 3], [1, 8, 8, 3], [1, 16, 16, 3]]},
-    "difference": 0.001,
-    "latency_ms": {"p50": 1.5},
-    "host": {"name": "robot"},
-    "created": "2025-01-01T00:00:00+00:00",
-}
-CHOICE: dict[str, Any] = {
-    "file": "cpu.onnx",
-    "latency_ms": {"cpu.onnx": 1.0},
-    "library": "onnxruntime 1",
-    "host": {},
-    "created": "2025-01-01T00:00:00+00:00",
-}
-
-
 def edit(bundle: Path, **changes: object) -> None:
     path = bundle / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def edit_model(bundle: Path, **changes: object) -> None:
+    models = json.loads((bundle / "manifest.json").read_text())["models"]
+    edit(bundle, models={"brightness": {**models["brightness"], **changes}})
 
 
 def test_a_written_bundle_is_loaded_as_it_was(tmp_path: Path, make_manifest: MakeManifest) -> None:
@@ -82,6 +73,9 @@ def write_manifest(bundle: Path, text: str) -> None:
     (bundle / "manifest.json").write_text(text)
 
 
+LOST = {**CHOICE, "file": "lost.onnx"}
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     ("damage", "words"),
@@ -91,14 +85,18 @@ def write_manifest(bundle: Path, text: str) -> None:
         (lambda path: (path / "manifest.json").unlink(), ["manifest.json", "not an engine bundle"]),
         (lambda path: (path / "manifest.json").write_text("{"), ["not JSON"]),
         (lambda path: (path / "manifest.json").write_text("[]"), ["manifest.json", "rebuild"]),
-        (lambda path: edit(path, schema_version=3), ["newer version", "update compressed_grasp"]),
+        (lambda path: edit(path, schema_version=4), ["newer version", "update compressed_grasp"]),
         (lambda path: edit(path, schema_version=0), ["schema_version"]),
         (lambda path: edit(path, skill="grasp"), ["'grasp'", "'brightness'"]),
-        (lambda path: edit(path, inputs=[{"name": "x"}]), ["inputs.0.shape"]),
+        (lambda path: edit_model(path, inputs=[{"name": "x"}]), ["inputs.0.shape"]),
+        (lambda path: edit_model(path, calls=0), ["models.brightness.calls"]),
+        (lambda path: edit(path, models={}), ["models"]),
+        (lambda path: edit(path, models={"a/b": {}}), ["models.a/b"]),
+        (lambda path: edit(path, plans={}), ["plans"]),
         (lambda path: edit(path, colour="red"), ["colour"]),
         (lambda path: edit(path, files={"../x": "0" * 64}), ["outside the bundle"]),
-        (lambda path: edit(path, plans={"plans/a.plan": PLAN}), ["plans/a.plan are not among"]),
-        (lambda path: edit(path, choices={"a cpu": CHOICE}), ["cpu.onnx is none of its engines"]),
+        (lambda path: edit(make_old(path), plans={"a.plan": PLAN}), ["a.plan are not among"]),
+        (lambda path: edit(make_old(path), choices={"a cpu": LOST}), ["lost.onnx is none of its"]),
         (lambda path: edit(path, files={"fp32.onnx": "1"}), ["files.fp32.onnx"]),
         (lambda path: edit(path, files={"a\0b": "0" * 64}), [r"'a\x00b'", "no file name"]),
         (lambda path: edit(path, name="\ud800"), ["not JSON", "surrogates"]),
@@ -139,7 +137,7 @@ def outside() -> bytes:
 def test_weights_outside_the_graph_are_among_the_files(
     tmp_path: Path, make_manifest: MakeManifest, outside: bytes
 ) -> None:
-    engine = make_manifest().engines["fp32.onnx"]
+    engine = make_manifest().model.engines["fp32.onnx"]
     manifest = make_manifest(engines={"more/a.onnx": engine})
     files = {"more/a.onnx": outside, "more/weights.bin": b"\0\0\x80?"}
     bundle = write_bundle(tmp_path / "named", manifest, files)
@@ -155,40 +153,54 @@ def test_a_missing_bundle_says_what_makes_one(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nowhere")
 
 
-def test_a_manifest_of_the_first_schema_is_still_read(bundle_path: Path) -> None:
-    path = bundle_path / "manifest.json"
-    content = json.loads(path.read_text())
-    for key in ("guard", "example", "plans", "choices"):
-        del content[key]
-    path.write_text(json.dumps({**content, "schema_version": 1}))
+@pytest.mark.parametrize("version", [1, 2])
+def test_manifests_of_older_schemas_have_one_model_that_is_called_as_the_skill(
+    bundle_path: Path, make_manifest: MakeManifest, version: int
+) -> None:
+    written = write_bundle(
+        bundle_path, make_manifest(examples=[{"image": (1, 8, 8, 3)}]), files_of(bundle_path)
+    )
+    before = (make_old(bundle_path, version) / "manifest.json").read_bytes()
     bundle = load_bundle(bundle_path)
-    assert (bundle.manifest.plans, bundle.manifest.choices) == ({}, {})
-    added = add_plan(bundle_path, "plans/a.plan", Plan.model_validate(PLAN), b"plan")
-    assert added.manifest.schema_version == 2
-    assert load_bundle(bundle_path) == added
+    model = written.manifest.model
+    if version == 1:
+        model = model.model_copy(update={"examples": []})
+    assert bundle.manifest.models == {"brightness": model}
+    assert bundle.digest == hashlib.sha256(before).hexdigest()
+    assert (bundle_path / "manifest.json").read_bytes() == before
+    assert load_bundle(write_bundle(bundle_path, bundle.manifest, files_of(bundle_path)).path)
 
 
-def test_plans_and_choices_are_added_to_what_is_there(bundle_path: Path) -> None:
-    before = load_bundle(bundle_path)
-    plan, choice = Plan.model_validate(PLAN), Choice.model_validate({**CHOICE, "file": "fp32.onnx"})
-    add_plan(bundle_path, "plans/a.plan", plan, b"one")
-    add_plan(bundle_path, "plans/b.plan", plan, b"two")
-    add_choice(bundle_path, "a processor", choice)
-    add_plan(bundle_path, "plans/a.plan", plan, b"three")
-    after = load_bundle(bundle_path)
-    assert after.manifest.plans == {"plans/a.plan": plan, "plans/b.plan": plan}
-    assert after.manifest.choices == {"a processor": choice}
-    assert (bundle_path / "plans/a.plan").read_bytes() == b"three"
-    assert after.manifest.engines == before.manifest.engines
-    assert after.manifest.files["fp32.onnx"] == before.manifest.files["fp32.onnx"]
-    assert after.digest != before.digest
+def files_of(bundle: Path) -> dict[str, bytes]:
+    return {"fp32.onnx": (bundle / "fp32.onnx").read_bytes()}
 
 
-def test_what_cannot_be_added_leaves_the_bundle_as_it_was(bundle_path: Path) -> None:
-    before = load_bundle(bundle_path)
-    with pytest.raises(BundleError, match=r"cpu\.onnx is none of its engines"):
-        add_choice(bundle_path, "a processor", Choice.model_validate(CHOICE))
-    with pytest.raises(BundleError, match="outside the bundle"):
-        add_plan(bundle_path, "plans/../../a.plan", Plan.model_validate(PLAN), b"")
-    assert load_bundle(bundle_path) == before
-    assert [path.name for path in bundle_path.parent.iterdir()] == [bundle_path.name]
+def test_the_shipped_bundle_loads_and_its_digest_is_that_of_its_file() -> None:
+    path = shipped_bundle("pose")
+    bundle = load_bundle(path, "pose")
+    assert list(bundle.manifest.models) == ["pose"]
+    assert bundle.manifest.model.examples == [{"image": (1, 3, 128, 160)}]
+    assert bundle.digest == hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_a_bundle_of_several_models_names_them_where_one_is_expected(
+    tmp_path: Path, make_manifest: MakeManifest
+) -> None:
+    model = make_manifest().model
+    engine = model.engines["fp32.onnx"]
+    models = {
+        name: model.model_copy(update={"engines": {f"{name}/fp32.onnx": engine}})
+        for name in ("fnet", "update")
+    }
+    manifest = make_manifest(models=models)
+    files = {f"{name}/fp32.onnx": name.encode() for name in models}
+    bundle = write_bundle(tmp_path / "bundle", manifest, files)
+    assert load_bundle(bundle.path) == bundle
+    assert bundle.manifest.engines["update/fp32.onnx"].bytes == len("update")
+    assert bundle.manifest.models["update"].flavours == {"fp32.onnx": "update/fp32.onnx"}
+    with pytest.raises(BundleError, match="has the models fnet, update, where one is expected"):
+        _ = bundle.manifest.model
+    twice = {"a/fp32.onnx": engine, "b/fp32.onnx": engine}
+    models = {"fnet": model.model_copy(update={"engines": twice})}
+    with pytest.raises(BundleError, match=r"the model fnet has two engines fp32\.onnx"):
+        write_bundle(tmp_path / "twice", make_manifest(models=models), dict.fromkeys(twice, b""))

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tensorrt_double
 
-from edge_runtime.bundle import Bundle, EngineFile, Plan, add_plan, load_bundle, write_bundle
+from old_bundle import PLAN, make_old
+
+from edge_runtime.bundle import Bundle, load_bundle, write_bundle
 from edge_runtime.cuda import Gpu
+from edge_runtime.device_cache import DeviceCache
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import EngineError
-from edge_runtime.plan import plan_name
+from edge_runtime.findings import Plan
+from edge_runtime.plan import plan_device
 from edge_runtime.tensorrt_engine import TensorRTEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NAME = "plans/orin-8mp-sm87-trt10.3.0.plan"
+DEVICE = "orin-8mp-sm87-trt10.3.0"
+NAME = f"{DEVICE}/brightness.plan"
 PROFILE = {"image": [(1, 4, 4, 3), (1, 8, 8, 3), (1, 16, 16, 3)]}
 
-FIGURES = {
-    "precision": "fp32",
-    "parameters": 0,
-    "macs": 0,
-    "bytes": 0,
-    "accuracy": {},
-    "latency_ms": {},
-}
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def image(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -50,21 +51,15 @@ def plan(mean_graph: bytes) -> bytes:
 
 @pytest.fixture
 def planned(bundle_path: Path, plan: bytes) -> Bundle:
-    """A bundle with a plan for the stand-in's GPU."""
+    """A bundle, and in the cache a plan of it for the stand-in's GPU."""
     return with_plan(bundle_path, plan)
 
 
-def with_plan(path: Path, content: bytes, name: str = NAME) -> Bundle:
-    described = Plan(
-        graph="fp32.onnx",
-        precision="int8",
-        shapes=PROFILE,
-        difference=0.0,
-        latency_ms={},
-        host={},
-        created="2025-01-01T00:00:00+00:00",
-    )
-    return add_plan(path, name, described, content)
+def with_plan(path: Path, content: bytes, device: str = DEVICE) -> Bundle:
+    bundle = load_bundle(path)
+    plan = Plan.model_validate({**PLAN, "precision": "int8", "shapes": PROFILE})
+    DeviceCache(bundle).keep_plan(device, "brightness", plan, content)
+    return bundle
 
 
 @pytest.mark.parametrize("layout", ["bindings", "cudart"])
@@ -98,18 +93,73 @@ def test_arrays_of_any_layout_are_copied_as_they_read(
     assert gpu.allocations == 2
 
 
-def test_buffers_stay_while_shapes_stay_and_go_with_the_engine(
+def test_buffers_of_the_largest_shape_serve_all_and_go_with_the_engine(
     gpu: tensorrt_double.Gpu, planned: Bundle
 ) -> None:
     engine = open_engine(planned)
-    for side, allocations in [(8, 2), (8, 2), (4, 4), (4, 4), (8, 6)]:
+    for side in (8, 4, 16, 8):
         engine.run({"image": image(1, side, side, 3)})
-        assert gpu.allocations == allocations
-        assert len(gpu.buffers) == 2
+    assert gpu.allocations == 2
+    assert max(map(len, gpu.buffers.values())) == 16 * 16 * 3 * 4
     del engine
     gc.collect()
     assert not gpu.buffers
     assert not gpu.streams
+
+
+def test_threads_have_contexts_of_their_own_and_as_many_as_run_at_once(
+    gpu: tensorrt_double.Gpu, planned: Bundle
+) -> None:
+    engine = open_engine(planned)
+    both = threading.Barrier(2, timeout=20)
+    gpu.on_run = both.wait  # which lets nobody by before two threads run
+
+    def run(seed: int) -> None:
+        for side in (4, 16, 8):
+            given = np.random.default_rng(seed).random((1, side, side, 3), np.float32)
+            np.testing.assert_allclose(engine.run({"image": given})["mean"], given.mean(), 1e-5)
+
+    for _ in range(2):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(run, (1, 2)))
+    assert (gpu.contexts, gpu.allocations) == (2, 4)
+    engine.close()
+    assert not gpu.buffers
+    assert not gpu.streams
+
+
+def test_a_state_that_is_fed_back_stays_on_the_gpu(
+    gpu: tensorrt_double.Gpu, loop_graph: bytes
+) -> None:
+    profile = {name: [(1, 4), (3, 4), (8, 4)] for name in ("net", "inp")}
+    engine = TensorRTEngine(tensorrt_double.make_plan(loop_graph, profile))
+    for edges in (3, 8, 2):
+        given = image(edges, 4)
+        net: Any = np.zeros_like(given)
+        inp = engine.put("inp", given)
+        for step in range(1, 5):
+            outputs, kept = engine.run_keeping({"net": net, "inp": inp}, ["next_net"])
+            net = kept["next_net"]
+            np.testing.assert_allclose(outputs["sum"], step * given.sum(1), rtol=1e-5)
+        np.testing.assert_allclose(net.numpy(), 4 * given, rtol=1e-5)
+    # One of the first net and of the sums each; of inp and the next net what was and what is.
+    assert gpu.allocations == 6
+    engine.close()
+    np.testing.assert_allclose(net.numpy(), 4 * given, rtol=1e-5)
+    del net, kept, inp
+    gc.collect()
+    assert not gpu.buffers
+    with pytest.raises(EngineError, match="is closed"):
+        engine.put("inp", given)
+
+
+def test_what_is_kept_or_put_must_be_there(gpu: tensorrt_double.Gpu, planned: Bundle) -> None:
+    engine = open_engine(planned)
+    with pytest.raises(EngineError, match="has the outputs mean, none to keep is median"):
+        engine.run_keeping({"image": image(1, 8, 8, 3)}, ["median"])
+    with pytest.raises(EngineError, match="takes the inputs image, not picture"):
+        engine.put("picture", image(1, 8, 8, 3))
+    assert not gpu.buffers
 
 
 def test_a_closed_engine_has_no_memory_and_says_so(gpu: tensorrt_double.Gpu, plan: bytes) -> None:
@@ -126,17 +176,74 @@ def test_a_closed_engine_has_no_memory_and_says_so(gpu: tensorrt_double.Gpu, pla
 def test_a_plan_of_another_device_is_passed_over_with_what_to_do(
     gpu: tensorrt_double.Gpu, planned: Bundle, plan: bytes
 ) -> None:
-    with_plan(planned.path, plan, "plans/other.plan")
-    bundle = load_bundle(planned.path)
+    with_plan(planned.path, plan, "other")
     gpu.multiprocessors = 16
-    engine = open_engine(bundle)
+    engine = open_engine(planned)
     assert engine.describe()["provider"] == "cpu"
     reason = engine.describe()["passed_over"]
-    assert "no plans/orin-16mp-sm87-trt10.3.0.plan" in reason
-    assert f"only {NAME}, plans/other.plan" in reason
-    assert f"`compress build {bundle.path}`" in reason
+    assert "no plan of brightness for orin-16mp-sm87-trt10.3.0" in reason
+    assert f"only {DEVICE}, other" in reason
+    assert f"`compress build {planned.path}`" in reason
     with pytest.raises(EngineError, match="orin-16mp"):
-        open_engine(bundle, provider="tensorrt")
+        open_engine(planned, provider="tensorrt")
+
+
+def test_a_plan_in_a_manifest_of_schema_2_is_taken_as_before(
+    gpu: tensorrt_double.Gpu, bundle_path: Path, plan: bytes
+) -> None:
+    assert not gpu.buffers
+    name = f"plans/{DEVICE}.plan"
+    path = make_old(bundle_path, plan=plan, plans={name: {**PLAN, "precision": "int8"}})
+    engine = open_engine(load_bundle(path), provider="tensorrt")
+    engine.warm_up()
+    assert engine.describe()["precision"] == "int8"
+    gpu.multiprocessors = 16
+    with pytest.raises(EngineError, match=f"only {name}"):
+        open_engine(load_bundle(path), provider="tensorrt")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-40]), "is damaged"),
+        (lambda file: file.write_bytes(file.read_bytes().replace(b"plan{", b"plan[", 1)), "damaged"),
+        (lambda file: file.write_bytes(b""), "is damaged"),
+        (lambda file: file.with_name("other.zip").rename(file), "is of other"),
+        (lambda file: (file.unlink(), os.mkfifo(file)), "not a regular file"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_a_damaged_or_foreign_plan_in_the_cache_is_passed_over_in_one_line(
+    gpu: tensorrt_double.Gpu,
+    planned: Bundle,
+    plan: bytes,
+    own_cache: Path,
+    damage: Callable[[Path], None],
+    words: str,
+) -> None:
+    assert not gpu.buffers
+    with_plan(planned.path, plan, "other")
+    damage(own_cache / planned.digest / f"{DEVICE}.zip")
+    engine = open_engine(planned)
+    assert engine.describe()["provider"] == "cpu"
+    assert words in engine.describe()["passed_over"]
+    assert "\n" not in engine.describe()["passed_over"]
+
+
+def test_a_plan_is_of_one_bundle_only(
+    gpu: tensorrt_double.Gpu,
+    planned: Bundle,
+    make_manifest: Callable[..., Any],
+    mean_graph: bytes,
+    own_cache: Path,
+) -> None:
+    assert not gpu.buffers
+    other = write_bundle(planned.path, make_manifest(name="other"), {"fp32.onnx": mean_graph})
+    with pytest.raises(EngineError, match="no plan of brightness .* only none"):
+        open_engine(other, provider="tensorrt")
+    (own_cache / planned.digest).rename(own_cache / other.digest)
+    with pytest.raises(EngineError, match=f"of the bundle {planned.digest[:12]}"):
+        open_engine(other, provider="tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -158,13 +265,13 @@ def test_version_capability_and_name_must_match(
 
 def test_names_of_gpus_become_names_of_files() -> None:
     gpu = Gpu("NVIDIA GeForce RTX 3080 (Ti)/x", 68, (8, 6))
-    wanted = "plans/nvidia-geforce-rtx-3080-ti-x-68mp-sm86-trt10.16.1.11.plan"
-    assert plan_name(gpu, "10.16.1.11") == wanted
+    wanted = "nvidia-geforce-rtx-3080-ti-x-68mp-sm86-trt10.16.1.11"
+    assert plan_device(gpu, "10.16.1.11") == wanted
 
 
 def test_a_bundle_without_plans_says_so(gpu: tensorrt_double.Gpu, bundle_path: Path) -> None:
     assert gpu.name == b"Orin"
-    with pytest.raises(EngineError, match=f"no {NAME}, only no plans: `compress build"):
+    with pytest.raises(EngineError, match=f"for {DEVICE} is known, only none: `compress build"):
         open_engine(load_bundle(bundle_path), provider="tensorrt")
 
 
@@ -236,14 +343,10 @@ def test_a_run_that_tensorrt_refuses_carries_its_reason(
 def test_a_plan_that_breaks_the_manifests_promise_is_refused(
     gpu: tensorrt_double.Gpu, tmp_path: Path, make_manifest: Callable[..., Any], plan: bytes
 ) -> None:
-    manifest = make_manifest(
-        outputs=[{"name": "median", "shape": ["batch"], "dtype": "float32"}],
-        engines={"fp32.onnx": EngineFile.model_validate(FIGURES)},
-    )
+    manifest = make_manifest(outputs=[{"name": "median", "shape": ["batch"], "dtype": "float32"}])
     path = write_bundle(tmp_path / "b", manifest, {"fp32.onnx": b""}).path
     with pytest.raises(EngineError, match="promises median"):
         open_engine(with_plan(path, plan), provider="tensorrt")
-    gc.collect()
     assert not gpu.streams
 
 
