@@ -102,11 +102,16 @@ def show_cache(cache: DeviceCache) -> None:
     show(f"\ncache  {cache.folder}")
     rows: list[Row] = []
     for device, entry in cache.entries().items():
-        found = [(model, plan.graph, "plan of", plan) for model, plan in entry.plans.items()]
-        chosen = [(model, each.file, "fastest", each) for model, each in entry.choices.items()]
+        found = [
+            (name, f"plan of {plan.graph}", plan.created) for name, plan in entry.plans.items()
+        ]
+        found += [
+            (name, f"fastest is {choice.file}", choice.created)
+            for name, choice in entry.choices.items()
+        ]
         rows += [
-            {"device": device, "model": model, "what": f"{what} {file}", "found": each.created}
-            for model, file, what, each in [*found, *chosen]
+            {"device": device, "model": name, "found out": what, "on": created}
+            for name, what, created in found
         ]
     if rows:
         show_table(rows)
@@ -156,14 +161,16 @@ class _Building:
         for file in (flavours[name] for name in _FOR_CPU if name in flavours):
             try:
                 engines[file] = self._for_this_processor(model, file, inputs)
-            except EngineError as error:
+            except EngineError as error:  # noqa: PERF203 - three turns
                 refused[file] = str(error)
         if not engines:
             reasons = "; ".join(refused.values()) or f"none of {', '.join(_FOR_CPU)}"
             message = f"bundle {self._bundle.path} has no engine for this processor: {reasons}"
             raise EngineError(message)
         say(f"timing {', '.join(engines)}")
-        times = latencies({file: partial(engine.run, inputs[0]) for file, engine in engines.items()})
+        times = latencies(
+            {file: partial(engine.run, inputs[0]) for file, engine in engines.items()}
+        )
         medians = {file: percentiles["p50"] for file, percentiles in times.items()}
         fastest = min(medians, key=medians.__getitem__)
         for file, engine in engines.items():

@@ -87,14 +87,13 @@ def inspect_checkpoint(path: Path, *, as_json: bool) -> None:
 
 
 def _models(manifest: Manifest) -> dict[str, str]:
-    """Describe the interface of every model; of a bundle of one, without its name."""
-    facts: dict[str, str] = {}
+    """Describe every model's interface."""
+    facts = {"models": ", ".join(manifest.models)}
     for name, model in manifest.models.items():
         of = f" of {name}" if len(manifest.models) > 1 else ""
         facts |= {f"input {spec.name}{of}": _describe(spec) for spec in model.inputs}
         facts |= {f"output {spec.name}{of}": _describe(spec) for spec in model.outputs}
-        if of or model.calls != 1:
-            facts[f"runs{of}"] = f"{model.calls:g} for a frame or decision"
+        facts[f"{name} runs"] = f"{model.calls:g} times for a frame or decision"
     return facts
 
 

@@ -77,7 +77,7 @@ class Model(Record):
     inputs: list[TensorSpec]
     outputs: list[TensorSpec]
     engines: dict[str, EngineFile]
-    examples: list[dict[str, Shape]] = []
+    examples: list[dict[str, Shape]] = Field(default_factory=list)
     calls: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
     @property
@@ -128,7 +128,7 @@ class Manifest(Record):
     tools: dict[str, str]
     host: dict[str, str]
     created: str
-    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -223,9 +223,7 @@ def write_bundle(target: Path, manifest: Manifest, files: Mapping[str, bytes | P
             else:
                 place.write_bytes(content)
         hashes = {name: sha256(directory / name) for name in sorted(files)}
-        models = {
-            name: _with_bytes(directory, model) for name, model in manifest.models.items()
-        }
+        models = {name: _with_bytes(directory, model) for name, model in manifest.models.items()}
         complete = manifest.model_copy(update={"files": hashes, "models": models})
         text = json.dumps(complete.model_dump(mode="json"), indent=2).encode()
         write_whole(directory / MANIFEST, text)
@@ -268,7 +266,7 @@ def _parse(path: Path, text: bytes) -> tuple[Manifest, OldFindings]:
             f"{SCHEMA_VERSION}): update compressed_grasp or rebuild the bundle"
         )
         raise BundleError(msg)
-    found = {}
+    found: dict[str, Any] = {}
     if isinstance(content, dict) and version in OLD_VERSIONS:
         content, found = upgrade(content, SCHEMA_VERSION)
     try:
@@ -281,9 +279,7 @@ def _parse(path: Path, text: bytes) -> tuple[Manifest, OldFindings]:
     return manifest, old_findings
 
 
-def _check_names(
-    path: Path, manifest: Manifest, old_findings: OldFindings | None = None
-) -> None:
+def _check_names(path: Path, manifest: Manifest, old_findings: OldFindings | None = None) -> None:
     for name in manifest.files:
         if not name.isprintable():
             msg = f"bundle {path}: {MANIFEST}: {name!r} is no file name: rebuild the bundle"

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from edge_runtime.caching import cache_directory
 from edge_runtime.errors import BundleError, SettingError, first_problem
 from edge_runtime.files import regular_size, write_whole
-from edge_runtime.findings import Choice, Plan
+from edge_runtime.findings import Choice, Plan  # noqa: TC001 - pydantic evaluates them
 from edge_runtime.records import Record, parse_json
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Entry(Record):
     schema_version: Literal[1] = 1
     bundle: str
     device: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$", max_length=200)]
-    plans: dict[str, Plan] = {}
-    choices: dict[str, Choice] = {}
-    files: dict[str, str] = {}
+    plans: dict[str, Plan] = Field(default_factory=dict)
+    choices: dict[str, Choice] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
 
 
 class DeviceCache:
@@ -96,9 +96,8 @@ class DeviceCache:
 
         """
         entry, plans = self._known(device)
-        self._write(
-            entry.model_copy(update={"choices": {**entry.choices, model: choice}}), plans
-        )
+        choices = {**entry.choices, model: choice}
+        self._write(entry.model_copy(update={"choices": choices}), plans)
 
     def keep_plan(self, device: str, model: str, plan: Plan, content: bytes) -> None:
         """Keep a plan; otherwise as `keep_choice`."""
@@ -132,7 +131,7 @@ class DeviceCache:
         """
         content = self._read(self._file(device), device)
         if content is None:
-            msg = f"nothing is known of {device}, nothing to pack: `compress build` it first"
+            msg = f"nothing is known of {device}, nothing to pack: `compress build --force` makes it"
             raise BundleError(msg)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -192,12 +191,19 @@ class DeviceCache:
             raise _damaged(file, first_problem(error)) from error
         except Exception as error:  # whatever unpacking makes of wrong bytes
             raise _damaged(file, str(error)) from error
-        manifest = self._bundle.manifest
-        if entry.bundle != self._bundle.digest:
-            msg = f"{file} is of the bundle {entry.bundle[:12]}, this is {self._bundle.digest[:12]}"
-            raise BundleError(f"{msg}: {_REMEDY}")
+        self._check(file, entry, plans)
         if device is not None and entry.device != device:
             msg = f"{file} is of {entry.device}: {_REMEDY}"
+            raise BundleError(msg)
+        return entry, plans
+
+    def _check(self, file: Path, entry: Entry, plans: Mapping[str, bytes]) -> None:
+        manifest = self._bundle.manifest
+        if entry.bundle != self._bundle.digest:
+            msg = (
+                f"{file} is of the bundle {entry.bundle[:12]}, this is {self._bundle.digest[:12]}: "
+                f"{_REMEDY}"
+            )
             raise BundleError(msg)
         for model, plan in plans.items():
             if hashlib.sha256(plan).hexdigest() != entry.files.get(model):
@@ -205,7 +211,6 @@ class DeviceCache:
         for model, choice in entry.choices.items():
             if model in manifest.models and choice.file not in manifest.models[model].engines:
                 raise _damaged(file, f"the bundle has no {choice.file}")
-        return entry, plans
 
     def _unwritable(self, reason: str | None) -> SettingError:
         return SettingError(

@@ -130,9 +130,7 @@ def open_engine(
     return engine
 
 
-def _open(
-    bundle: Bundle, model: str, provider: str, threads: int, precision: str | None
-) -> Engine:
+def _open(bundle: Bundle, model: str, provider: str, threads: int, precision: str | None) -> Engine:
     reasons = []
     for name in PROVIDERS if provider == AUTO else [provider]:
         try:

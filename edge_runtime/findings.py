@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from edge_runtime.records import Record
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -44,5 +46,5 @@ class Choice(Record):
 class OldFindings(Record):
     """What manifests of schema 2 say of devices: plans by path, choices by processor."""
 
-    plans: dict[str, Plan] = {}
-    choices: dict[str, Choice] = {}
+    plans: dict[str, Plan] = Field(default_factory=dict)
+    choices: dict[str, Choice] = Field(default_factory=dict)

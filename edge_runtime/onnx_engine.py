@@ -190,7 +190,6 @@ class OnnxEngine:
         """Return provider, precision, file, threads and library."""
         return dict(self._description)
 
-
     def _open_session(self) -> ort.InferenceSession:
         if self._session is None:
             msg = f"{self._description['file']} is closed"
@@ -222,14 +221,22 @@ def open_cpu(bundle: Bundle, model: str, threads: int, precision: str | None) ->
     flavours = bundle.manifest.models[model].flavours
     usual = [flavours[name] for name in _CPU_FILES if name in flavours]
     files = [chosen, *usual] if chosen else usual
-    return _open(bundle, model, "cpu", files, threads, precision, passed_over)
+    return _open(
+        bundle,
+        model,
+        files,
+        provider="cpu",
+        threads=threads,
+        precision=precision,
+        passed_over=passed_over,
+    )
 
 
 def open_cuda(bundle: Bundle, model: str, threads: int, precision: str | None) -> OnnxEngine:
     """Open the bundle's engine on the GPU."""
     flavours = bundle.manifest.models[model].flavours
     files = [flavours[name] for name in _CUDA_FILES if name in flavours]
-    return _open(bundle, model, "cuda", files, threads, precision)
+    return _open(bundle, model, files, provider="cuda", threads=threads, precision=precision)
 
 
 def processor_of_this_device() -> str:
@@ -240,8 +247,9 @@ def processor_of_this_device() -> str:
 def _open(
     bundle: Bundle,
     model: str,
-    provider: str,
     files: Sequence[str],
+    *,
+    provider: str,
     threads: int,
     precision: str | None,
     passed_over: str = "",

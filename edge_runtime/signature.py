@@ -74,9 +74,7 @@ def zeros(
 
 def largest_first(examples: Sequence[Mapping[str, Shape]]) -> list[Mapping[str, Shape]]:
     """Sort example shapes, so that what is allocated for one does for those that follow."""
-    return sorted(
-        examples, key=lambda shapes: -sum(math.prod(shape) for shape in shapes.values())
-    )
+    return sorted(examples, key=lambda shapes: -sum(math.prod(shape) for shape in shapes.values()))
 
 
 def check_promise(file: str, promised: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> None:

@@ -194,9 +194,13 @@ class TensorRTEngine:
                     self._idle.append(context)
 
     def _new_context(self) -> _Context:
-        context = self._engine.create_execution_context()
+        try:
+            context = self._engine.create_execution_context()
+        except (RuntimeError, TypeError) as error:  # what the binding makes of a null pointer
+            msg = f"cannot be run by TensorRT: {error}"
+            raise self._failure(msg) from error
         if context is None:
-            raise self._failure("cannot be loaded by TensorRT")
+            raise self._failure("cannot be run by TensorRT")
         return _Context(self._engine, context, Stream(self._cuda))
 
     def _output_shapes(self, context: _Context, inputs: dict[str, Shape]) -> dict[str, Shape]:

@@ -16,30 +16,27 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edge_compression.agreement import difference
-from edge_compression.building import build
-from edge_runtime.bundle import (
-    EngineFile,
-    Manifest,
-    Source,
-    TensorSpec,
-    add_choice,
-    load_bundle,
-    write_bundle,
-)
-from edge_runtime.engine import open_engine
+from edge_compression.building import build, pack, unpack
+from edge_compression.commands import main
+from edge_runtime.bundle import EngineFile, Manifest, Source, TensorSpec, load_bundle, write_bundle
+from edge_runtime.device_cache import DeviceCache
+from edge_runtime.engine import open_engine, open_engines
 from edge_runtime.errors import BundleError, EngineError, SettingError
-from edge_runtime.host import describe_host
 from edge_runtime.locking import alone_in
-from edge_runtime.onnx_engine import OnnxEngine
+from edge_runtime.onnx_engine import OnnxEngine, processor_of_this_device
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "edge_runtime"))
 import tensorrt_double
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from edge_runtime.findings import Choice, Plan
 
 SHAPE = (1, 8, 32, 48)
-PLAN = "plans/orin-8mp-sm87-trt10.3.0.plan"
+GPU = "orin-8mp-sm87-trt10.3.0"
+PLAN = f"{GPU}/blob.plan"
+EXAMPLES = ({"image": SHAPE},)
 
 
 class Images(CalibrationDataReader):
@@ -99,28 +96,34 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    def write(graphs: dict[str, bytes], **changes: object) -> Path:
+    def write(
+        graphs: dict[str, bytes], examples: Sequence[dict[str, Any]] = EXAMPLES, name: str = "small"
+    ) -> Path:
+        """Graphs that lie in folders are of models of the folder's name, others of "blob"."""
         figures: dict[str, Any] = {"parameters": 1, "macs": 1, "accuracy": {}, "latency_ms": {}}
         tensor = {"shape": ("batch", 8, "height", "width"), "dtype": "float32"}
+        models: dict[str, dict[str, Any]] = {}
+        for file, graph in graphs.items():
+            precision = "fp32" if file.endswith("fp32.onnx") else "int8"
+            engine = EngineFile(precision=precision, bytes=len(graph), **figures)
+            usual = {
+                "inputs": [TensorSpec(name="image", **tensor)],
+                "outputs": [TensorSpec(name="maps", **tensor)],
+                "engines": {},
+                "examples": examples,
+            }
+            model = models.setdefault(file.rpartition("/")[0] or "blob", usual)
+            model["engines"][file] = engine
         fields = {
             "skill": "blob",
-            "name": "small",
-            "inputs": [TensorSpec(name="image", **tensor)],
-            "outputs": [TensorSpec(name="maps", **tensor)],
+            "name": name,
+            "models": models,
             "names": [],
             "settings": {},
-            "engines": {
-                name: EngineFile(
-                    precision="fp32" if name == "fp32.onnx" else "int8", bytes=len(graph), **figures
-                )
-                for name, graph in graphs.items()
-            },
-            "example": {"image": SHAPE},
             "source": Source(checkpoint_sha256="", recipe={}, recipe_sha256="", calibration=""),
             "tools": {},
             "host": {},
             "created": "2025-01-01T00:00:00+00:00",
-            **changes,
         }
         manifest = Manifest.model_validate(fields)
         return write_bundle(tmp_path / "bundle", manifest, graphs).path
@@ -138,12 +141,23 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> tensorrt_double.Gpu:
     return tensorrt_double.install(monkeypatch)
 
 
+def choice_of(cache: DeviceCache) -> Choice | None:
+    entry = cache.entry(processor_of_this_device())
+    return None if entry is None else entry.choices["blob"]
+
+
+def plan_of(cache: DeviceCache) -> Plan:
+    entry = cache.entry(GPU)
+    assert entry is not None
+    return entry.plans["blob"]
+
+
 def test_the_fastest_engine_is_noted_for_this_processor_and_taken(
     graphs: dict[str, bytes], write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(graphs)
-    bundle = build(path)
-    choice = bundle.manifest.choices[describe_host()["cpu"]]
+    choice = choice_of(build(path))
+    assert choice is not None
     timed = set(graphs) - {"trt.onnx"}  # which is fast on a GPU alone
     assert set(choice.latency_ms) == timed
     assert choice.file == min(choice.latency_ms, key=choice.latency_ms.__getitem__)
@@ -157,24 +171,91 @@ def test_what_is_known_is_not_found_out_again_unless_forced(
     graphs: dict[str, bytes], write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write({"fp32.onnx": graphs["fp32.onnx"]})
-    [(processor, choice)] = build(path, provider="cpu").manifest.choices.items()
+    cache = build(path, provider="cpu")
+    choice = choice_of(cache)
+    assert choice is not None
     # A time that no engine takes: it is there for as long as nothing is timed again.
-    known = add_choice(path, processor, choice.model_copy(update={"latency_ms": {"fp32.onnx": -1}}))
+    known = choice.model_copy(update={"latency_ms": {"fp32.onnx": -1}})
+    cache.keep_choice(processor_of_this_device(), "blob", known)
     capsys.readouterr()
 
-    assert build(path, provider="cpu") == known
+    assert choice_of(build(path, provider="cpu")) == known
     assert "fp32.onnx was the fastest" in capsys.readouterr().out
 
-    [again] = build(path, provider="cpu", force=True).manifest.choices.values()
+    again = choice_of(build(path, provider="cpu", force=True))
+    assert again is not None
     assert again.latency_ms["fp32.onnx"] > 0
+
+
+def test_a_bundle_that_nobody_may_write_is_built_and_stays_as_it_is(
+    gpu: tensorrt_double.Gpu,
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def state() -> dict[Path, int]:
+        return {each: each.stat().st_mtime_ns for each in (path, *path.rglob("*"))}
+
+    path = write(graphs)
+    before = state()
+    for each in before:
+        each.chmod(each.stat().st_mode & ~0o222)  # which stops all but root
+    assert main(["build", str(path)]) == 0
+    assert state() == before
+    shown = capsys.readouterr().out
+    assert f"cache  {tmp_path / 'cache'}" in shown
+    assert f"{GPU}  " in shown
+    assert f"{processor_of_this_device()}  " in shown
+    assert len(gpu.builds) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_a_remedy(
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(SettingError, match=r"cannot be written .*: set XDG_CACHE_HOME"):
+        build(write(graphs), provider="cpu")
+
+
+def test_a_bundle_that_is_made_anew_meanwhile_is_told_apart(
+    gpu: tensorrt_double.Gpu, graphs: dict[str, bytes], write: Callable[..., Path]
+) -> None:
+    path = write(graphs)
+    cache = DeviceCache(load_bundle(path))
+    gpu.on_step = lambda: write(graphs, name="newer")
+    with pytest.raises(SettingError, match="was made anew meanwhile"):
+        build(path, provider="tensorrt")
+    assert not cache.entries()
+
+
+def test_damage_in_the_cache_is_told_and_mended(
+    gpu: tensorrt_double.Gpu,
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(graphs)
+    cache = build(path)
+    for file in cache.folder.glob("*.zip"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert not cache.entries()
+    capsys.readouterr()
+    assert list(build(path).entries()) == sorted([GPU, processor_of_this_device()])
+    assert capsys.readouterr().out.count("is damaged") == 2
+    assert len(gpu.builds) == 2
 
 
 def test_an_engine_that_gives_no_numbers_or_does_not_run_is_no_candidate(
     graphs: dict[str, bytes], write: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = {**graphs, "cpu.onnx": float_graph("Log"), "arm.onnx": b"no graph"}
-    bundle = build(write(odd), provider="cpu")
-    [choice] = bundle.manifest.choices.values()
+    choice = choice_of(build(write(odd), provider="cpu"))
+    assert choice is not None
     assert list(choice.latency_ms) == ["fp32.onnx"]
     shown = capsys.readouterr().out
     assert "cpu.onnx is off by nan" in shown
@@ -211,8 +292,8 @@ def test_a_plan_is_built_checked_and_served(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = write(graphs)
-    bundle = build(path)
-    plan = bundle.manifest.plans[PLAN]
+    cache = build(path)
+    plan = plan_of(cache)
     assert (plan.graph, plan.precision) == ("trt.onnx", "int8")
     assert plan.difference < 0.01
     assert plan.shapes["image"] == ((1, 8, 16, 16), SHAPE, (1, 8, 64, 96))
@@ -222,7 +303,7 @@ def test_a_plan_is_built_checked_and_served(
     assert engine.describe()["file"] == PLAN
     image = np.random.default_rng(3).random((1, 8, 16, 96), np.float32)
     assert engine.run({"image": image})["maps"].shape == image.shape
-    assert len(bundle.manifest.choices) == 1
+    assert choice_of(cache) is not None
     assert "Building Engine" in capsys.readouterr().err
 
 
@@ -232,10 +313,9 @@ def test_a_plan_is_built_also_where_no_engine_suits_the_processor(
     write: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bundle = build(write({"trt.onnx": graphs["trt.onnx"]}))
+    cache = build(write({"trt.onnx": graphs["trt.onnx"]}))
     assert len(gpu.builds) == 1
-    assert list(bundle.manifest.plans) == [PLAN]
-    assert not bundle.manifest.choices
+    assert list(cache.entries()) == [GPU]
     assert "no engine is chosen: bundle" in capsys.readouterr().out
 
 
@@ -247,10 +327,10 @@ def test_a_plan_that_is_there_is_kept_and_measurements_are_used_again(
     tmp_path: Path,
 ) -> None:
     path = write(graphs)
-    first = build(path, provider="tensorrt")
-    assert not first.manifest.choices
-    assert build(path, provider="tensorrt") == first
-    assert f"has {PLAN} already" in capsys.readouterr().out
+    first = build(path, provider="tensorrt").entries()
+    assert list(first) == [GPU]
+    assert build(path, provider="tensorrt").entries() == first
+    assert f"{PLAN} is there already" in capsys.readouterr().out
     build(path, provider="tensorrt", force=True)
     assert [made["cache"] for made in gpu.builds] == [b"", b"timed"]
     [cache] = (tmp_path / "cache").rglob("*.timing")
@@ -264,18 +344,17 @@ def test_without_int8_the_plan_is_of_what_there_is(
 ) -> None:
     assert not gpu.builds
     path = write({"fp32.onnx": graphs["fp32.onnx"]})
-    assert build(path, provider="tensorrt").manifest.plans[PLAN].graph == "fp32.onnx"
+    assert plan_of(build(path, provider="tensorrt")).graph == "fp32.onnx"
 
 
 def test_a_plan_that_computes_something_else_stays_out(
     gpu: tensorrt_double.Gpu, graphs: dict[str, bytes], write: Callable[..., Path]
 ) -> None:
     path = write(graphs)
-    before = load_bundle(path)
     gpu.off_by = 5.0
     with pytest.raises(EngineError, match=f"trt.onnx: {PLAN} is off by .* int8 explains 0.25"):
         build(path, provider="tensorrt")
-    assert load_bundle(path) == before
+    assert not DeviceCache(load_bundle(path)).entries()
     assert not gpu.buffers
     assert not gpu.streams
 
@@ -299,7 +378,7 @@ def test_where_the_eight_bits_are_refused_the_plan_is_of_the_next_graph(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     gpu.refused = [b"QuantizeLinear"]
-    plan = build(write(graphs), provider="tensorrt").manifest.plans[PLAN]
+    plan = plan_of(build(write(graphs), provider="tensorrt"))
     assert (plan.graph, plan.precision) == ("fp32.onnx", "fp32")
     assert "trt.onnx  " in (shown := capsys.readouterr().out)
     assert "no plan: TensorRT cannot parse the graph" in shown
@@ -313,12 +392,14 @@ def test_a_gpu_on_which_nothing_can_be_built_is_one_line(
         build(write(graphs), provider="tensorrt")
 
 
-def test_another_compress_at_work_beside_the_bundle_is_waited_for(
+def test_another_compress_at_work_on_the_bundle_is_waited_for(
     graphs: dict[str, bytes], write: Callable[..., Path]
 ) -> None:
     path = write(graphs)
+    cache = DeviceCache(load_bundle(path))
+    cache.require_writable()
     with (
-        alone_in(path.parent, "the folder"),
+        alone_in(cache.folder, "the folder"),
         pytest.raises(SettingError, match=r"of bundle .* is in use by another run"),
     ):
         build(path, provider="cpu")
@@ -373,7 +454,78 @@ def test_what_cannot_be_built_says_why(
     with pytest.raises(EngineError, match=r"no engine for this processor: none of fp32\.onnx"):
         build(write({"other.onnx": graphs["cpu.onnx"]}), provider="cpu")
     with pytest.raises(SettingError, match=r"how large its input 'image' is.*compress run"):
-        build(write(graphs, example={}), provider="cpu")
+        build(write(graphs, examples=()), provider="cpu")
+
+
+def test_every_model_has_a_choice_and_a_plan_for_all_its_examples(
+    gpu: tensorrt_double.Gpu,
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = {
+        f"{model}/{file}": graphs[file]
+        for model in ("net", "update")
+        for file in ("fp32.onnx", "cpu.onnx")
+    }
+    edges = [{"image": (count, *SHAPE[1:])} for count in (2, 1, 6)]
+    path = write(files, examples=edges)
+    entries = build(path).entries()
+    assert len(gpu.builds) == 2
+    assert list(entries[processor_of_this_device()].choices) == ["net", "update"]
+    plans = entries[GPU].plans
+    assert {name: plan.graph for name, plan in plans.items()} == {
+        "net": "net/fp32.onnx",
+        "update": "update/fp32.onnx",
+    }
+    assert [shape[0] for shape in plans["update"].shapes["image"]] == [1, 2, 6]
+    engines = open_engines(load_bundle(path), provider="tensorrt")
+    for engine in engines.values():
+        engine.warm_up()
+    assert engines["net"].describe()["file"] == f"{GPU}/net.plan"
+
+    capsys.readouterr()
+    assert main(["inspect", str(path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "models net, update" in shown
+    assert "input image of update float32 (batch, 8, height, width)" in shown
+    assert "net/cpu.onnx int8" in shown
+    assert "update runs 1 times for a frame or decision" in shown
+
+
+def test_a_plan_is_packed_for_another_robot_of_the_same_kind(
+    gpu: tensorrt_double.Gpu,
+    graphs: dict[str, bytes],
+    write: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(graphs)
+    packed, other = path.parent / "stick" / "orin.zip", path.parent / "other robot"
+    with pytest.raises(BundleError, match=f"nothing is known of {GPU}"):
+        pack(path, packed)
+    assert main(["build", str(path), "--provider", "tensorrt", "--pack", str(packed)]) == 0
+    first = DeviceCache(load_bundle(path)).entries()
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(other))
+    assert open_engine(load_bundle(path)).describe()["provider"] == "cpu"
+    capsys.readouterr()
+    assert main(["build", str(path), "--unpack", str(packed)]) == 0
+    shown = capsys.readouterr().out
+    assert f"unpacked the plans of blob for {GPU}" in shown
+    assert f"cache  {other}" in shown
+    assert DeviceCache(load_bundle(path)).entries() == first
+    assert open_engine(load_bundle(path)).describe()["file"] == PLAN
+    assert len(gpu.builds) == 1
+
+    with pytest.raises(SettingError, match=r"there is no .* --pack"):
+        unpack(path, path.parent / "nothing")
+    write(graphs, name="other")
+    with pytest.raises(BundleError, match="is of the bundle"):
+        unpack(path, packed)
+    packed.write_bytes(packed.read_bytes()[:-30])
+    with pytest.raises(BundleError, match="is damaged"):
+        unpack(path, packed)
 
 
 def test_a_robot_builds_without_torch_and_onnx() -> None:

@@ -160,7 +160,9 @@ def test_the_manifest_names_what_it_was_made_from(compressed: Path, trained: Pat
     assert manifest.source.recipe_sha256 == recipe.sha256
     assert manifest.names == ["blob"]
     assert manifest.settings == {"noise": 0.3}
-    assert manifest.inputs[0].shape == ("batch", 1, "height", "width")
+    assert list(manifest.models) == ["blob"]
+    assert manifest.model.examples == [{"image": (1, 1, 24, 24)}]
+    assert manifest.model.inputs[0].shape == ("batch", 1, "height", "width")
     assert {"torch", "torch-pruning", "onnxruntime"} <= set(manifest.tools)
     assert {"name", "cpu"} <= set(manifest.host)
 
@@ -246,7 +248,10 @@ def test_a_training_ends_with_its_checkpoint_and_a_page_of_its_curves(
 
 
 def test_every_result_is_given_as_json_and_nothing_else(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def result(*words: str) -> dict[str, Any]:
         capsys.readouterr()
@@ -264,9 +269,13 @@ def test_every_result_is_given_as_json_and_nothing_else(
     assert trainings["checkpoint_sha256"] == result("inspect", str(checkpoint))["sha256"]
     survey = result("sensitivity", str(recipe), "--output", str(tmp_path / "survey"))
     assert survey == json.loads((tmp_path / "survey" / "sensitivity.json").read_text())
+    inspected = result("inspect", str(output / "bundle"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     built = result("build", str(output / "bundle"), "--provider", "cpu")
-    assert len(built["choices"]) == 1
-    assert built == result("inspect", str(output / "bundle"))
+    [device] = built["devices"].values()
+    assert (device["bundle"], list(device["choices"])) == (inspected["digest"], ["blob"])
+    assert built["cache"].endswith(inspected["digest"])
+    assert inspected == result("inspect", str(output / "bundle"))
 
 
 def test_a_training_that_was_killed_ends_with_the_same_weights(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,19 +15,13 @@ from edge_compression.checkpoint import read_checkpoint, save_checkpoint
 from edge_compression.commands import main
 from edge_compression.job import compressible_skill
 from edge_compression.results import read_report
-from edge_runtime.bundle import (
-    Choice,
-    Guard,
-    Plan,
-    add_choice,
-    add_plan,
-    load_bundle,
-    write_bundle,
-)
+from edge_runtime.bundle import Guard, load_bundle, write_bundle
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "edge_runtime"))
+from old_bundle import CHOICE, PLAN, make_old
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Write = Callable[..., Path]
 
@@ -146,7 +142,7 @@ def test_what_cannot_be_quantised_leaves_the_other_engines(
     assert all("with all tensors in float" in failure.reason for failure in report.failures)
 
 
-def test_inspect_shows_what_was_forced_and_what_devices_found_out(
+def test_inspect_shows_what_was_forced_and_what_schema_2_says_of_devices(
     compressed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(compressed / "bundle", tmp_path / "bundle")
@@ -154,11 +150,9 @@ def test_inspect_shows_what_was_forced_and_what_devices_found_out(
     guard = Guard(metric="pixels", of=0.9, max_drop=0.01, forced=["cpu.onnx"])
     files = {name: bundle.path / name for name in bundle.manifest.files}
     write_bundle(bundle.path, bundle.manifest.model_copy(update={"guard": guard}), files)
-    made: dict[str, Any] = {"host": {}, "created": "", "latency_ms": {"p50": 1.25}}
-    choice = Choice(file="trt.onnx", library="onnxruntime 1", **made)
-    add_choice(bundle.path, "Some Processor", choice)
-    plan = Plan(graph="trt.onnx", precision="int8", shapes={}, difference=0, **made)
-    add_plan(bundle.path, "gpu.plan", plan, b"plan")
+    plan = {**PLAN, "graph": "trt.onnx", "precision": "int8", "latency_ms": {"p50": 1.25}}
+    choice = {**CHOICE, "file": "trt.onnx"}
+    make_old(bundle.path, plans={"gpu.plan": plan}, choices={"Some Processor": choice})
 
     assert main(["inspect", str(bundle.path)]) == 0
 

@@ -3,12 +3,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from onnx import TensorProto, external_data_helper, helper
-
 from old_bundle import CHOICE, PLAN, make_old
+from onnx import TensorProto, external_data_helper, helper
 
 from edge_runtime.bundle import load_bundle, write_bundle
 from edge_runtime.errors import BundleError

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import pytest
-
 from old_bundle import CHOICE, make_old
 
 from edge_runtime.bundle import Bundle, Model, TensorSpec, load_bundle, write_bundle
@@ -84,7 +83,7 @@ def test_each_model_of_a_bundle_has_an_engine(three: Bundle) -> None:
     }
     with pytest.raises(BundleError, match="fnet, cnet, update, where one is expected"):
         open_engine(three)
-    with pytest.raises(EngineError, match="^fnet of bundle .* cannot run here"):
+    with pytest.raises(EngineError, match=r"^fnet of bundle .* cannot run here"):
         open_engines(three, precision="int8")
     for engine in engines.values():
         engine.warm_up()

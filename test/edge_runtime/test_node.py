@@ -102,7 +102,7 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
     (damaged("missing") / "fp32.onnx").unlink()
     (damaged("skill") / "manifest.json").write_text(manifest.replace('"brightness"', '"grasp"'))
     (damaged("newer") / "manifest.json").write_text(
-        manifest.replace('"schema_version": 2', '"schema_version": 3')
+        manifest.replace('"schema_version": 3', '"schema_version": 4')
     )
     expected = {
         "nowhere": "no engine bundle",

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tensorrt_double
-
 from old_bundle import PLAN, make_old
 
 from edge_runtime.bundle import Bundle, load_bundle, write_bundle
@@ -206,7 +205,10 @@ def test_a_plan_in_a_manifest_of_schema_2_is_taken_as_before(
     ("damage", "words"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-40]), "is damaged"),
-        (lambda file: file.write_bytes(file.read_bytes().replace(b"plan{", b"plan[", 1)), "damaged"),
+        (
+            lambda file: file.write_bytes(file.read_bytes().replace(b"plan{", b"plan[", 1)),
+            "damaged",
+        ),
         (lambda file: file.write_bytes(b""), "is damaged"),
         (lambda file: file.with_name("other.zip").rename(file), "is of other"),
         (lambda file: (file.unlink(), os.mkfifo(file)), "not a regular file"),
@@ -217,13 +219,12 @@ def test_a_damaged_or_foreign_plan_in_the_cache_is_passed_over_in_one_line(
     gpu: tensorrt_double.Gpu,
     planned: Bundle,
     plan: bytes,
-    own_cache: Path,
     damage: Callable[[Path], None],
     words: str,
 ) -> None:
     assert not gpu.buffers
     with_plan(planned.path, plan, "other")
-    damage(own_cache / planned.digest / f"{DEVICE}.zip")
+    damage(DeviceCache(planned).folder / f"{DEVICE}.zip")
     engine = open_engine(planned)
     assert engine.describe()["provider"] == "cpu"
     assert words in engine.describe()["passed_over"]
@@ -239,7 +240,7 @@ def test_a_plan_is_of_one_bundle_only(
 ) -> None:
     assert not gpu.buffers
     other = write_bundle(planned.path, make_manifest(name="other"), {"fp32.onnx": mean_graph})
-    with pytest.raises(EngineError, match="no plan of brightness .* only none"):
+    with pytest.raises(EngineError, match=r"no plan of brightness .* only none"):
         open_engine(other, provider="tensorrt")
     (own_cache / planned.digest).rename(own_cache / other.digest)
     with pytest.raises(EngineError, match=f"of the bundle {planned.digest[:12]}"):
