@@ -131,7 +131,7 @@ class DeviceCache:
         """
         content = self._read(self._file(device), device)
         if content is None:
-            msg = f"nothing is known of {device}, nothing to pack: `compress build --force` makes it"
+            msg = f"no plans for {device} to pack: `compress build --force` makes them"
             raise BundleError(msg)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

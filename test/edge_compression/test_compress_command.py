@@ -161,7 +161,7 @@ def test_the_manifest_names_what_it_was_made_from(compressed: Path, trained: Pat
     assert manifest.names == ["blob"]
     assert manifest.settings == {"noise": 0.3}
     assert list(manifest.models) == ["blob"]
-    assert manifest.model.examples == [{"image": (1, 1, 24, 24)}]
+    assert manifest.model.examples == [{"image": (1, 1, 16, 16)}]
     assert manifest.model.inputs[0].shape == ("batch", 1, "height", "width")
     assert {"torch", "torch-pruning", "onnxruntime"} <= set(manifest.tools)
     assert {"name", "cpu"} <= set(manifest.host)
