@@ -17,7 +17,8 @@ from edge_runtime.findings import Choice, Plan
 from edge_runtime.host import describe_host
 from edge_runtime.locking import alone_in
 from edge_runtime.onnx_engine import OnnxEngine, processor_of_this_device
-from edge_runtime.tensorrt_engine import TensorRTEngine, plan_of_this_device
+from edge_runtime.tensorrt_engine import TensorRTEngine
+from edge_runtime.tensorrt_library import plan_of_this_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from edge_runtime.caching import cache_directory
 from edge_runtime.errors import EngineError
 from edge_runtime.files import write_whole
 from edge_runtime.progress import progress
-from edge_runtime.tensorrt_engine import import_tensorrt, log
+from edge_runtime.tensorrt_library import import_tensorrt, log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from functools import lru_cache
-from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,6 @@ from edge_runtime.cuda import Buffers, Cuda, GpuArray, Stream
 from edge_runtime.device_array import on_processor
 from edge_runtime.device_cache import known_plan
 from edge_runtime.errors import BundleError, EngineError
-from edge_runtime.plan import plan_device
 from edge_runtime.signature import (
     check_input,
     check_inputs,
@@ -26,6 +23,7 @@ from edge_runtime.signature import (
     shown_shapes,
     zeros,
 )
+from edge_runtime.tensorrt_library import import_tensorrt, log, plan_of_this_device
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 
 _FREE = "?"
 _LEAST, _BEST, _MOST = 0, 1, 2
-_LINES = 5
 
 
 class TensorRTEngine:
@@ -304,53 +301,6 @@ def open_tensorrt(
         engine.close()
         raise
     return engine
-
-
-def plan_of_this_device() -> str:
-    """Name the kind of this device, as plans are kept by it.
-
-    Raises:
-        EngineError: TensorRT, cuda-python or the GPU is missing.
-
-    """
-    tensorrt = import_tensorrt()
-    return plan_device(Cuda().gpu(), tensorrt.__version__)
-
-
-def import_tensorrt() -> ModuleType:
-    """Import NVIDIA's module.
-
-    Raises:
-        EngineError: it is not installed.
-
-    """
-    try:
-        return import_module("tensorrt")
-    except (ImportError, OSError) as error:  # the second where its libraries are missing
-        msg = f"TensorRT is not installed here: {error} (on a Jetson: apt's python3-libnvinfer)"
-        raise EngineError(msg) from error
-
-
-@lru_cache
-def log(tensorrt: ModuleType) -> Any:  # noqa: ANN401 - its class is made here
-    """Return the logger that keeps TensorRT's errors in `lines`; the last few of them.
-
-    TensorRT takes one logger in a process for all of its objects, and it must outlive them.
-    """
-
-    class Log(tensorrt.ILogger):  # type: ignore[misc,name-defined]
-        """Collects what the library would print, for the one line of our own error."""
-
-        def __init__(self) -> None:
-            tensorrt.ILogger.__init__(self)
-            self.lines: list[str] = []
-
-        def log(self, severity: object, msg: str) -> None:
-            if severity in (tensorrt.ILogger.ERROR, tensorrt.ILogger.INTERNAL_ERROR):
-                said = " ".join(msg.split())
-                self.lines[:] = [*(line for line in self.lines if line != said), said][-_LINES:]
-
-    return Log()
 
 
 def _signature(

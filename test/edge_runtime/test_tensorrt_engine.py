@@ -20,8 +20,8 @@ from edge_runtime.device_cache import DeviceCache
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import EngineError
 from edge_runtime.findings import Plan
-from edge_runtime.plan import plan_device
 from edge_runtime.tensorrt_engine import TensorRTEngine
+from edge_runtime.tensorrt_library import plan_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
