@@ -183,11 +183,10 @@ def test_every_encoding_is_listed() -> None:
             "docs/bundle.md",
             [
                 bundle.Manifest,
+                bundle.Model,
                 bundle.TensorSpec,
                 bundle.EngineFile,
                 bundle.Guard,
-                bundle.Plan,
-                bundle.Choice,
                 bundle.Source,
             ],
         ),
