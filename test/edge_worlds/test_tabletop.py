@@ -1,0 +1,212 @@
+"""The table: objects rest, are pushed and grasped by a gripper that collides, states come back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import SettingError
+from edge_worlds.tabletop.scene import (
+    Scene,
+    SceneObject,
+    packed_group,
+    random_pile,
+    read_scene,
+    turn,
+)
+from edge_worlds.tabletop.shapes import Shape, box, cylinder, prism, read_mesh
+from edge_worlds.tabletop.world import TabletopWorld
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OBJECTS_IN_CASE = {"00": 4, "02": 3, "04": 5, "06": 3, "08": 6, "10": 4}
+
+
+def put(shape: Shape, x: float, y: float, height: float, yaw: float = 0.0) -> SceneObject:
+    return SceneObject(shape, (0.5, 0.5, 0.5), np.array([x, y, height / 2]), turn(2, yaw))
+
+
+def world_of(*objects: SceneObject) -> TabletopWorld:
+    return TabletopWorld(Scene("made", objects))
+
+
+BLOCK = box(0.05, 0.08, 0.05)
+
+
+@pytest.mark.parametrize("case", OBJECTS_IN_CASE)
+def test_blocks_of_a_vpg_case_rest_where_the_file_puts_them(shared_data: Path, case: str) -> None:
+    vpg = shared_data / "grasp" / "vpg"
+    scene = read_scene(vpg / "test-cases" / f"test-10-obj-{case}.txt", vpg / "blocks")
+    assert len(scene.objects) == OBJECTS_IN_CASE[case]
+
+    world = TabletopWorld(scene)
+
+    # What floats falls, and what cuts into another is thrown out of it.
+    moved = world.positions - [each.position for each in scene.objects]
+    assert np.linalg.norm(moved, axis=1).max() < 1e-3
+    assert np.abs(world.lowest()).max() < 1e-3
+    assert world.settle(0.5)
+
+
+def test_a_concave_mesh_keeps_its_hollow(shared_data: Path) -> None:
+    bridge = read_mesh(shared_data / "grasp" / "vpg" / "blocks" / "1.obj")
+    assert 2 < len(bridge.parts) < 8
+    # On its feet, over a bar that fits below the arch.
+    over = SceneObject(bridge, (1, 0, 0), np.array([0, 0, 0.025]), np.eye(3))
+    bar = put(cylinder(0.008, 0.02), 0, 0, 0.02)
+    world = world_of(over, bar)
+    standing = world.positions - (over.position, bar.position)
+    upside_down = SceneObject(bridge, (1, 0, 0), np.array([0, 0, 0.025]), turn(0, np.pi))
+    world = world_of(upside_down, bar)
+    thrown = world.positions - (upside_down.position, bar.position)
+    hollow, solid = sorted(np.abs(each).max() for each in (standing, thrown))
+    assert hollow < 0.5e-3
+    assert solid > 1e-3
+
+
+@pytest.mark.parametrize("angle", [0.0, np.pi / 8, -np.pi / 4])
+def test_a_block_along_the_jaws_is_lifted_and_across_them_is_not(angle: float) -> None:
+    long = box(0.04, 0.12, 0.05)
+    world = world_of(put(long, 0.05, -0.02, 0.05, angle))
+    state = world.save()
+    across = world.grasp(np.array([0.05, -0.02, 0.01]), angle + np.pi / 2)
+    assert not across.success
+    assert across.stopped
+    assert world.present.all()
+    world.restore(state)
+    along = world.grasp(np.array([0.05, -0.02, 0.01]), angle)
+    assert along.held == (0,)
+    assert not along.stopped
+    assert along.opening == pytest.approx(0.04, abs=2e-3)
+    assert not world.present.any()
+
+
+def test_an_empty_grasp_and_one_from_too_high_hold_nothing() -> None:
+    world = world_of(put(BLOCK, 0, 0, 0.05))
+    empty = world.grasp(np.array([0.15, 0.15, 0.01]), 0.0)
+    assert not empty.success
+    assert empty.opening < 2e-3
+    assert not world.grasp(np.array([0, 0, 0.06]), 0.0).success
+
+
+def test_a_finger_that_comes_down_on_a_neighbour_stops_there() -> None:
+    wall = put(box(0.05, 0.1, 0.06), 0.06, 0, 0.06)
+    target = put(box(0.04, 0.04, 0.04), 0, 0, 0.04)
+    world = world_of(target, wall)
+    state = world.save()
+    blocked = world.grasp(np.array([0, 0, 0.01]), 0.0)
+    assert blocked.stopped
+    assert not blocked.success
+    world.restore(state)
+    assert world.grasp(np.array([0, 0, 0.01]), np.pi / 2).held == (0,)
+
+
+def test_the_palm_keeps_the_fingers_from_reaching_down_a_tall_object() -> None:
+    tall = box(0.04, 0.04, 0.1)
+    world = world_of(put(tall, 0, 0, 0.1))
+    assert world.lift(np.array([0, 0, 0.005]), 0.0)
+    assert world_of(put(tall, 0, 0, 0.1)).grasp(np.array([0, 0, 0.05]), 0.0).success
+
+
+def test_a_held_block_does_not_creep() -> None:
+    world = world_of(put(BLOCK, 0, 0, 0.05))
+    world.lift(np.array([0, 0.0, 0.01]), 0.0)
+    world.wait(0.3)
+    before = world.positions[0]
+    assert before[2] > 0.1
+    world.wait(2.0)
+    assert np.abs(world.positions[0] - before).max() < 20e-6
+
+
+@pytest.mark.parametrize("index", [0, 3, 10])
+def test_a_push_moves_what_is_in_its_way_along_its_angle(index: int) -> None:
+    angle = index * 2 * np.pi / 16
+    along = np.array([np.cos(angle), np.sin(angle)])
+    world = world_of(put(box(0.04, 0.04, 0.04), 0, 0, 0.04, angle), put(BLOCK, 0.15, -0.15, 0.05))
+    elsewhere = world.positions[1]
+    # The finger's face is 1 cm ahead of the tool centre, and the block's 2 cm before its middle.
+    assert world.push(np.array([*(-0.05 * along), 0.005]), angle)
+    moved = world.positions[0][:2]
+    assert moved @ along == pytest.approx(0.08, abs=6e-3)
+    assert abs(moved @ (-along[1], along[0])) < 5e-3
+    assert world.positions[1] == pytest.approx(elsewhere, abs=1e-4)
+
+
+def test_a_state_comes_back_and_the_future_with_it() -> None:
+    world = TabletopWorld(packed_group(np.random.default_rng(4), 4))
+    state = world.save()
+    futures = []
+    for _ in range(2):
+        world.restore(state)
+        assert world.present.all()
+        start = world.positions
+        world.push(np.array([*start[0][:2] - (0.06, 0), 0.005]), 0.0)
+        grasp = world.grasp(np.array([*world.positions[1][:2], 0.01]), 0.4)
+        futures.append((start, world.positions, grasp))
+    assert np.array_equal(futures[0][0], futures[1][0])
+    assert np.array_equal(futures[0][1], futures[1][1], equal_nan=True)
+    assert futures[0][2] == futures[1][2]
+    assert not np.array_equal(futures[0][0], futures[0][1], equal_nan=True)
+
+
+def test_a_grasped_object_comes_back_with_its_state() -> None:
+    world = world_of(put(BLOCK, 0, 0, 0.05), put(BLOCK, 0.12, 0, 0.05))
+    state = world.save()
+    assert world.grasp(np.array([0, 0, 0.01]), 0.0).held == (0,)
+    assert np.isnan(world.positions[0]).all()
+    assert world.in_workspace(0.224).tolist() == [False, True]
+    world.restore(state)
+    assert world.grasp(np.array([0, 0, 0.01]), 0.0).held == (0,)
+
+
+def test_piles_are_the_same_for_a_seed_and_rest_on_the_table() -> None:
+    first, again, other = (
+        TabletopWorld(random_pile(np.random.default_rng(seed), 6)) for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first.positions, again.positions)
+    assert not np.array_equal(first.positions, other.positions)
+    assert first.present.all()
+    assert first.lowest().min() > -1e-3
+
+
+def test_a_packed_group_stands_as_drawn() -> None:
+    for seed in range(4):
+        scene = packed_group(np.random.default_rng(seed), 5)
+        world = TabletopWorld(scene)
+        moved = world.positions - [each.position for each in scene.objects]
+        assert np.abs(moved).max() < 1e-3
+        assert world.in_workspace(0.224).all()
+
+
+def test_what_falls_off_the_table_is_gone() -> None:
+    world = world_of(put(BLOCK, 0, 0, 0.05), put(prism(3, 0.03, 0.05), 0.65, 0, 0.05))
+    assert world.present.tolist() == [True, False]
+
+
+def test_broken_scene_files_are_refused_by_line(shared_data: Path, tmp_path: Path) -> None:
+    vpg = shared_data / "grasp" / "vpg"
+    lines = (vpg / "test-cases" / "test-10-obj-00.txt").read_text().splitlines()
+    spoilt = {
+        "no mesh 'cup.obj'": lines[0].replace("0.obj", "cup.obj"),
+        "finite numbers": lines[0].rsplit(" ", 1)[0] + " nan",
+        "9 finite numbers": lines[0].rsplit(" ", 1)[0],
+    }
+    for reason, line in spoilt.items():
+        file = tmp_path / "scene.txt"
+        file.write_text("\n".join([*lines[1:], line]))
+        with pytest.raises(SettingError, match=f"line 10: .*{reason}"):
+            read_scene(file, vpg / "blocks")
+    file.write_text(lines[3])  # a spare one, beside the workspace
+    with pytest.raises(SettingError, match="no object in the workspace"):
+        read_scene(file, vpg / "blocks")
+    with pytest.raises(SettingError, match="cannot be read"):
+        read_scene(tmp_path / "none.txt", vpg / "blocks")
+    broken = tmp_path / "broken.obj"
+    broken.write_text("v 0 0 0\nv 1 0 0\nf 1 2 3")
+    with pytest.raises(SettingError, match="vertex that is not there"):
+        read_mesh(broken)
+    with pytest.raises(SettingError, match="no object"):
+        TabletopWorld(Scene("empty", ()))
