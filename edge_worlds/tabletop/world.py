@@ -38,6 +38,7 @@ _DROP_STEPS = 175  # between two objects that fall on the table
 _SPEED = {"descend": 0.3, "push": 0.15, "lift": 0.4}  # m/s
 _LIFT = 0.12  # metres
 _CLEARANCE = 0.01  # of the fingertips over all objects before they descend
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _NOSLIP = 3  # iterations; they double the cost of a step, and only what is held needs them
 _STOP_FORCE = 15.0  # N on fingers or palm: the descent is over
 _CLOSE_STEPS = 400  # at most
@@ -149,20 +150,29 @@ class TabletopWorld:
 
     def save(self) -> State:
         """Keep the present state, between two primitives."""
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        physics = np.empty(mujoco.mj_stateSize(self.model, kind))
-        mujoco.mj_getState(self.model, self.data, physics, kind)
-        return State(physics, self.present.copy())
+        self._wake()
+        return State(self._physics(), self.present.copy())
 
     def restore(self, state: State) -> None:
         """Go back to a state that this world was in."""
-        mujoco.mj_setState(
-            self.model, self.data, state.physics, mujoco.mjtState.mjSTATE_INTEGRATION
-        )
         self.present = state.present.copy()
         for k, present in enumerate(self.present):
             self._set_solid(k, solid=bool(present))
+        self._set_physics(state.physics)
+
+    def _physics(self) -> NDArray[np.float64]:
+        physics = np.empty(mujoco.mj_stateSize(self.model, _STATE))
+        mujoco.mj_getState(self.model, self.data, physics, _STATE)
+        return physics
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        mujoco.mj_resetData(self.model, self.data)  # and nothing sleeps
+        mujoco.mj_setState(self.model, self.data, physics, _STATE)
         mujoco.mj_forward(self.model, self.data)
+
+    def _wake(self) -> None:
+        """Let all objects move again: some may have lost what they leaned on."""
+        self._set_physics(self._physics())
 
     def settle(self, seconds: float = 3.0) -> bool:
         """Wait until the objects rest, for `seconds` at most; return whether they do.
@@ -322,13 +332,13 @@ class TabletopWorld:
         self._set_solid(k, solid=False)
         self.data.qpos[self._place[k, :3]] = (0.0, 0.0, _AWAY - k)
         self.data.qvel[self._speed[k]] = 0
-        mujoco.mj_forward(self.model, self.data)
+        self._wake()
 
     def _put_down(self, k: int, place: NDArray[np.float64]) -> None:
         self.present[k] = True
         self._set_solid(k, solid=True)
         self.data.qpos[self._place[k]] = place
-        mujoco.mj_forward(self.model, self.data)
+        self._wake()
 
     def _set_solid(self, k: int, *, solid: bool) -> None:
         """Let an object touch others and fall, or hang where it is."""
@@ -349,6 +359,8 @@ def _specification(scene: Scene, gripper: Gripper) -> mujoco.MjSpec:
     option.impratio = 10
     option.solver = mujoco.mjtSolver.mjSOL_NEWTON
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    # What rests is not computed until it is touched.
+    option.enableflags = mujoco.mjtEnableBit.mjENBL_SLEEP
     # A thin box: on a plane, triangular prisms slide.
     spec.worldbody.add_geom(
         name="table",
