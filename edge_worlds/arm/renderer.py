@@ -1,9 +1,9 @@
-"""Ray casting of an arm in its world: what is hit where, and how it is lit."""
+"""Ray casting of an arm, or a table, in its world: what is hit where, and how it is lit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import mujoco
 import numpy as np
@@ -13,11 +13,17 @@ from edge_worlds.arm.urdf import HIDDEN_GROUP
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_worlds.arm.model import Arm
     from edge_worlds.camera import Camera
 
 _SHADOW_BIAS = 2e-3
 _SHOWN_GROUPS = (np.arange(mujoco.mjNGROUP) < HIDDEN_GROUP).astype(np.uint8)
+
+
+class Posed(Protocol):
+    """A MuJoCo model in a pose, such as an arm or a table with objects."""
+
+    model: mujoco.MjModel
+    data: mujoco.MjData
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Light:
 
 
 def _cast(
-    arm: Arm,
+    posed: Posed,
     origin: NDArray[np.float64],
     directions: NDArray[np.float64],
     normals: NDArray[np.float64] | None = None,
@@ -65,8 +71,8 @@ def _cast(
     geom = np.empty(count, np.int32)
     distance = np.empty(count)
     mujoco.mj_multiRay(
-        arm.model,
-        arm.data,
+        posed.model,
+        posed.data,
         origin,
         np.ascontiguousarray(directions).ravel(),
         _SHOWN_GROUPS,
@@ -81,11 +87,11 @@ def _cast(
     return geom, distance
 
 
-def cast(arm: Arm, camera: Camera) -> Hits:
+def cast(posed: Posed, camera: Camera) -> Hits:
     """Cast one ray a pixel."""
     directions = camera.rays()
     flat_normals = np.empty(directions.size)
-    geom, distance = _cast(arm, camera.position, directions, flat_normals)
+    geom, distance = _cast(posed, camera.position, directions, flat_normals)
     normal = flat_normals.reshape(-1, 3)
     depth = np.where(geom >= 0, distance, np.inf)
     point = camera.position + np.where(geom >= 0, distance, 0.0)[:, None] * directions
@@ -94,7 +100,9 @@ def cast(arm: Arm, camera: Camera) -> Hits:
     return Hits(geom, depth, point, normal * facing, view)
 
 
-def shade(arm: Arm, hits: Hits, albedo: NDArray[np.float32], light: Light) -> NDArray[np.float32]:
+def shade(
+    posed: Posed, hits: Hits, albedo: NDArray[np.float32], light: Light
+) -> NDArray[np.float32]:
     """Light the hit surfaces of colour `albedo` (n, 3) in 0..1, with cast shadows; (n, 3)."""
     to_light = light.position - hits.point
     to_light /= np.linalg.norm(to_light, axis=1, keepdims=True)
@@ -104,19 +112,27 @@ def shade(arm: Arm, hits: Hits, albedo: NDArray[np.float32], light: Light) -> ND
     gloss = np.maximum(np.einsum("ij,ij->i", hits.normal, half), 0.0) ** light.shininess
     lit = np.zeros(len(lambert))
     candidates = np.flatnonzero((hits.geom >= 0) & (lambert > 0))
-    # One origin serves all shadow rays when they start at the light: distance 1 is the surface.
-    _, reach = _cast(arm, light.position, hits.point[candidates] - light.position)
-    span = np.linalg.norm(hits.point[candidates] - light.position, axis=1)
-    lit[candidates] = (reach < 0) | (reach > 1.0 - _SHADOW_BIAS / span * 4)
+    lit[candidates] = reached(posed, light.position, hits.point[candidates])
     diffuse = (light.ambient + light.diffuse * lit * lambert)[:, None]
     colour: NDArray[np.float32] = (albedo * diffuse).astype(np.float32)
     colour += (light.specular * lit * gloss * (lambert > 0))[:, None].astype(np.float32)
     return colour
 
 
+def reached(
+    posed: Posed, origin: NDArray[np.float64], points: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether nothing is in the way from `origin` (3,) to each of the surface `points` (n, 3)."""
+    # One origin serves all rays when they start there: distance 1 is the surface.
+    _, reach = _cast(posed, origin, points - origin)
+    span = np.linalg.norm(points - origin, axis=1)
+    free: NDArray[np.bool_] = (reach < 0) | (reach > 1.0 - _SHADOW_BIAS / span * 4)
+    return free
+
+
 def blocked(
-    arm: Arm, camera: Camera, points: NDArray[np.float64], geoms: tuple[int, ...]
+    posed: Posed, camera: Camera, points: NDArray[np.float64], geoms: tuple[int, ...]
 ) -> NDArray[np.bool_]:
     """Whether one of `geoms` is the first thing hit on the way to each of `points` (n, 3)."""
-    geom, distance = _cast(arm, camera.position, points - camera.position)
+    geom, distance = _cast(posed, camera.position, points - camera.position)
     return np.isin(geom, geoms) & (distance < 1.0)

@@ -58,11 +58,14 @@ class Grasp:
     """What came of a grasp.
 
     Attributes:
-        held: indices of the objects that were lifted and taken away.
+        taken: index of the object that was lifted and taken away, None where none was.
+        held: indices of all objects that the jaws lifted. As in VPG only the highest is taken
+            away; the others fall back.
         opening: between the jaws after the lift [m].
         stopped: whether the descent ended on contact, above the position that was asked for.
     """
 
+    taken: int | None
     held: tuple[int, ...]
     opening: float
     stopped: bool
@@ -70,7 +73,7 @@ class Grasp:
     @property
     def success(self) -> bool:
         """Whether something was lifted."""
-        return bool(self.held)
+        return self.taken is not None
 
 
 class TabletopWorld:
@@ -213,7 +216,7 @@ class TabletopWorld:
         return not stopped
 
     def grasp(self, position: NDArray[np.float64], angle: float) -> Grasp:
-        """Grip and lift what is at a position; what the jaws hold is taken away.
+        """Grip and lift what is at a position; of what the jaws hold the highest is taken away.
 
         Args:
             position: (3,) tool centre point [m].
@@ -222,14 +225,15 @@ class TabletopWorld:
         before = self.lowest()
         stopped = self.lift(position, angle)
         opening = float(self.data.qpos[self._jaws].sum())
-        held: tuple[int, ...] = ()
+        held: list[int] = []
         if opening > _EMPTY_JAWS:
             with np.errstate(invalid="ignore"):
-                held = tuple(np.flatnonzero(self.lowest() - before > _LIFT / 2).tolist())
-        for k in held:
-            self._take_away(k)
+                held = np.flatnonzero(self.lowest() - before > _LIFT / 2).tolist()
+        taken = max(held, key=lambda k: self.data.qpos[self._place[k, 2]], default=None)
+        if taken is not None:
+            self._take_away(taken)
         self._withdraw()
-        return Grasp(held, opening, stopped)
+        return Grasp(taken, tuple(held), opening, stopped)
 
     def lift(self, position: NDArray[np.float64], angle: float) -> bool:
         """Close the jaws about a position, and lift; the gripper stays there, closed.

@@ -74,7 +74,7 @@ def test_a_block_along_the_jaws_is_lifted_and_across_them_is_not(angle: float) -
     assert world.present.all()
     world.restore(state)
     along = world.grasp(np.array([0.05, -0.02, 0.01]), angle)
-    assert along.held == (0,)
+    assert along.taken == 0
     assert not along.stopped
     assert along.opening == pytest.approx(0.04, abs=2e-3)
     assert not world.present.any()
@@ -97,7 +97,7 @@ def test_a_finger_that_comes_down_on_a_neighbour_stops_there() -> None:
     assert blocked.stopped
     assert not blocked.success
     world.restore(state)
-    assert world.grasp(np.array([0, 0, 0.01]), np.pi / 2).held == (0,)
+    assert world.grasp(np.array([0, 0, 0.01]), np.pi / 2).taken == 0
 
 
 def test_the_palm_keeps_the_fingers_from_reaching_down_a_tall_object() -> None:
@@ -151,11 +151,11 @@ def test_a_state_comes_back_and_the_future_with_it() -> None:
 def test_a_grasped_object_comes_back_with_its_state() -> None:
     world = world_of(put(BLOCK, 0, 0, 0.05), put(BLOCK, 0.12, 0, 0.05))
     state = world.save()
-    assert world.grasp(np.array([0, 0, 0.01]), 0.0).held == (0,)
+    assert world.grasp(np.array([0, 0, 0.01]), 0.0).taken == 0
     assert np.isnan(world.positions[0]).all()
     assert world.in_workspace(0.224).tolist() == [False, True]
     world.restore(state)
-    assert world.grasp(np.array([0, 0, 0.01]), 0.0).held == (0,)
+    assert world.grasp(np.array([0, 0, 0.01]), 0.0).taken == 0
 
 
 def test_piles_are_the_same_for_a_seed_and_rest_on_the_table() -> None:
