@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressed_grasp.heightmap import height_map
-from edge_worlds.tabletop.camera import PERFECT, take_picture
+from compressed_grasp.routine import Outcome, changed
+from edge_worlds.tabletop.camera import (
+    PERFECT,
+    draw_pose_error,
+    oblique_camera,
+    take_picture,
+)
 from edge_worlds.tabletop.scene import HALF_WORKSPACE
 
 if TYPE_CHECKING:
@@ -17,6 +23,9 @@ if TYPE_CHECKING:
     from edge_worlds.camera import Camera
     from edge_worlds.tabletop.camera import CameraFaults, Picture
     from edge_worlds.tabletop.world import TabletopWorld
+
+
+_ABOVE = oblique_camera(160, 160, eye=(0.0, 0.0, 0.6))
 
 
 def map_picture(picture: Picture, workspace: Workspace) -> HeightMap:
@@ -41,6 +50,7 @@ class SimulatedTable:
         self._workspace = workspace
         self._faults = faults
         self._rng = np.random.default_rng(0) if rng is None else rng
+        self._pose_error = draw_pose_error(faults, self._rng)
 
     @property
     def remaining(self) -> int:
@@ -49,13 +59,20 @@ class SimulatedTable:
 
     def observe(self) -> HeightMap:
         """Take a picture and project it."""
-        picture = take_picture(self.world, self._camera, self._faults, self._rng)
+        picture = take_picture(self.world, self._camera, self._faults, self._rng, self._pose_error)
         return map_picture(picture, self._workspace)
 
-    def execute(self, action: Action) -> bool:
-        """Carry out an action; return whether an object was grasped and taken away."""
+    def execute(self, action: Action) -> Outcome:
+        """Carry out an action."""
+        before = self._truth()
+        grasped = False
         if action.kind == "grasp":
-            return self.world.grasp(action.waypoints[1], action.angle).success
-        begin, end = action.waypoints[1:3]
-        self.world.push(begin, action.angle, float(np.linalg.norm(end - begin)))
-        return False
+            grasped = self.world.grasp(action.waypoints[1], action.angle).success
+        else:
+            begin, end = action.waypoints[1:3]
+            self.world.push(begin, action.angle, float(np.linalg.norm(end - begin)))
+        return Outcome(grasped, changed(before, self._truth(), self._workspace))
+
+    def _truth(self) -> HeightMap:
+        """Height map of a perfect view from above."""
+        return map_picture(take_picture(self.world, _ABOVE), self._workspace)

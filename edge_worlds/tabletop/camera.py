@@ -94,8 +94,17 @@ def take_picture(
     camera: Camera,
     faults: CameraFaults = PERFECT,
     rng: np.random.Generator | None = None,
+    pose_error: NDArray[np.float64] | None = None,
 ) -> Picture:
-    """Look at the table; `rng` (left out: seed 0) draws the faults."""
+    """Look at the table.
+
+    Args:
+        world: what is there; the gripper is out of sight.
+        camera: true pose and size of the picture.
+        faults: what is wrong with it.
+        rng: draws the faults; left out: seed 0.
+        pose_error: (4, 4) of a camera that stays where it is; left out: drawn for this picture.
+    """
     rng = np.random.default_rng(0) if rng is None else rng
     hits = cast(world, camera)
     depth = np.where(hits.geom >= 0, hits.depth, np.nan)
@@ -107,9 +116,19 @@ def take_picture(
         _color(world, hits).reshape(*shape, 3),
         _spoil(depth.reshape(shape).astype(np.float32), faults, rng),
         camera.matrix,
-        true_pose @ _pose_error(faults, rng),
+        true_pose @ (draw_pose_error(faults, rng) if pose_error is None else pose_error),
         true_pose,
     )
+
+
+def draw_pose_error(faults: CameraFaults, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw by how much a camera was calibrated wrongly: (4, 4) between optical frames."""
+    axis = rng.normal(size=3)
+    angle = rng.uniform(-1, 1) * faults.rotation
+    error = np.eye(4)
+    error[:3, :3] = cv2.Rodrigues(axis / np.linalg.norm(axis) * angle)[0]
+    error[:3, 3] = rng.uniform(-1, 1, 3) * faults.translation
+    return error
 
 
 def _color(world: TabletopWorld, hits: Hits) -> NDArray[np.uint8]:
@@ -163,13 +182,3 @@ def _blots(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> ND
     smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     covered: NDArray[np.bool_] = smooth < np.quantile(smooth, share)
     return covered
-
-
-def _pose_error(faults: CameraFaults, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Transform (4, 4) within the believed optical frame."""
-    axis = rng.normal(size=3)
-    angle = rng.uniform(-1, 1) * faults.rotation
-    error = np.eye(4)
-    error[:3, :3] = cv2.Rodrigues(axis / np.linalg.norm(axis) * angle)[0]
-    error[:3, 3] = rng.uniform(-1, 1, 3) * faults.translation
-    return error

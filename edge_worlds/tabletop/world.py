@@ -40,7 +40,7 @@ _LIFT = 0.12  # metres
 _CLEARANCE = 0.01  # of the fingertips over all objects before they descend
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _NOSLIP = 3  # iterations; they double the cost of a step, and only what is held needs them
-_STOP_FORCE = 15.0  # N on fingers or palm: the descent is over
+_STOP_FORCE = 15.0  # N on fingers or palm end the descent, as a robot's protective stop does
 _CLOSE_STEPS = 400  # at most
 _EMPTY_JAWS = 0.004  # metres between the jaws: nothing is held
 
@@ -62,7 +62,7 @@ class Grasp:
         held: indices of all objects that the jaws lifted. As in VPG only the highest is taken
             away; the others fall back.
         opening: between the jaws after the lift [m].
-        stopped: whether the descent ended on contact, above the position that was asked for.
+        stopped: whether the descent ended on contact, and with it the grasp.
     """
 
     taken: int | None
@@ -226,7 +226,7 @@ class TabletopWorld:
         stopped = self.lift(position, angle)
         opening = float(self.data.qpos[self._jaws].sum())
         held: list[int] = []
-        if opening > _EMPTY_JAWS:
+        if not stopped and opening > _EMPTY_JAWS:
             with np.errstate(invalid="ignore"):
                 held = np.flatnonzero(self.lowest() - before > _LIFT / 2).tolist()
         taken = max(held, key=lambda k: self.data.qpos[self._place[k, 2]], default=None)
@@ -239,11 +239,12 @@ class TabletopWorld:
         """Close the jaws about a position, and lift; the gripper stays there, closed.
 
         The open gripper comes down from above, turned so that the jaws close along `angle` [rad].
-        It stops where it meets resistance, and closes there. Returns whether it stopped so.
+        Where it meets resistance it goes up again, open. Returns whether it did.
         """
         stopped = self._descend(position, angle, opening=self.gripper.opening)
-        self.model.opt.noslip_iterations = _NOSLIP
-        self._close()
+        if not stopped:
+            self.model.opt.noslip_iterations = _NOSLIP
+            self._close()
         self._move(np.array([0.0, 0.0, 1.0, 0.0]), _LIFT, _SPEED["lift"])
         self.wait(0.1)
         return stopped
