@@ -27,6 +27,7 @@ _OPENING = 0.110
 _FINGER = (0.010, 0.020)  # metres across the jaws and along them
 _REPEATED = 0.015  # metres between two grasps that are taken as the same
 _LEAST_CELLS = 4
+_UNKNOWN = 10.0  # height [m] of what lies outside the workspace
 
 
 class Policy(Protocol):
@@ -88,7 +89,9 @@ def geometric_policy(
     objects = _objects(seen)
     if np.count_nonzero(objects) < _LEAST_CELLS:
         return None
-    middle = cv2.distanceTransform(objects.astype(np.uint8), cv2.DIST_L2, 5)
+    # With a margin: what reaches over the workspace's border has its middle elsewhere.
+    padded = np.pad(objects.astype(np.uint8), 1)
+    middle = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     scores = np.stack([middle * each for each in grasp_room(seen, workspace)])
     radius = _REPEATED / workspace.resolution
     rows, columns = np.indices(seen.height.shape)
@@ -103,6 +106,8 @@ def geometric_policy(
 
 def grasp_room(seen: HeightMap, workspace: Workspace) -> NDArray[np.bool_]:
     """Where the open fingers find room `_DEEPER` below what is in the cell between them.
+
+    Outside the workspace there is none, as nobody looked.
 
     Returns:
         (ANGLES / 2, rows, columns); the other half of the angles is the same, jaws changed over.
@@ -120,8 +125,12 @@ def grasp_room(seen: HeightMap, workspace: Workspace) -> NDArray[np.bool_]:
             ((columns - 1) / 2, (rows - 1) / 2), np.degrees(index * 2 * np.pi / ANGLES), 1.0
         )
         turn[:, 2] += (side - columns) / 2, (side - rows) / 2
-        turned = cv2.warpAffine(height, turn, (side, side), flags=cv2.INTER_NEAREST)
-        highest = np.pad(cv2.dilate(turned, finger), ((0, 0), (away, away)))
+        turned = cv2.warpAffine(
+            height, turn, (side, side), flags=cv2.INTER_NEAREST, borderValue=_UNKNOWN
+        )
+        highest = np.pad(
+            cv2.dilate(turned, finger), ((0, 0), (away, away)), constant_values=_UNKNOWN
+        )
         under = np.maximum(highest[:, : -2 * away], highest[:, 2 * away :])
         free = (turned - under > _DEEPER).astype(np.uint8)
         back = cv2.warpAffine(

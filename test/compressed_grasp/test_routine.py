@@ -85,6 +85,10 @@ def test_fingers_find_room_only_across_a_block_that_fits_between_them() -> None:
     diagonal = seen_from_above((0, 0, 0.04, 0.04, 0.05), (0.045, 0.045, 0.04, 0.04, 0.05))
     assert not grasp_room(diagonal, SPACE)[2][middle]
     assert grasp_room(diagonal, SPACE)[6][middle]
+    at_border = grasp_room(seen_from_above((0.19, 0, 0.04, 0.04, 0.05)), SPACE)
+    border = SPACE.cell(np.array([0.19, 0.0]))
+    assert not at_border[0][border]
+    assert at_border[4][border]
     flat = seen_from_above((0, 0, 0.04, 0.04, 0.02))
     assert not grasp_room(flat, SPACE).any()
 
