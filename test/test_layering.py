@@ -19,8 +19,8 @@ ALLOWED = {
     "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
 }
 OURS = set(ALLOWED)
-ON_THE_ROBOT = {"estimator", "expansion_clustering", "lifting", "messages", "node", "overlay"}
-ON_THE_ROBOT |= {"pose_node"}
+ON_THE_ROBOT = {"estimator", "expansion_clustering", "interface", "lifting", "messages", "node"}
+ON_THE_ROBOT |= {"overlay", "pose_node"}
 WORKBENCH = {"torch", "mujoco", "onnx", "matplotlib", "rosbags"} | OURS - {
     "edge_runtime",
     "pose_fcn",
