@@ -83,4 +83,5 @@ def _matrix(transform: Any) -> NDArray[np.float64]:  # noqa: ANN401
 
 
 def _of_numbers(pose: tuple[float, ...]) -> NDArray[np.float64]:
-    return Trajectory(np.zeros(1, np.int64), np.array([pose])).matrices()[0]
+    matrix: NDArray[np.float64] = Trajectory(np.zeros(1, np.int64), np.array([pose])).matrices()[0]
+    return matrix

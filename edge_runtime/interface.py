@@ -154,3 +154,8 @@ class NodeInterface:
             if topic.startswith("~")
             else f"/{topic.lstrip('/')}"
         )
+
+
+def decision_message(seconds: int, nanoseconds: int) -> str:
+    """Return the `message` of `DECIDE`: which image was answered, by its stamp."""
+    return f"answered the image of {seconds}.{nanoseconds:09d} s"

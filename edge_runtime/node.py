@@ -22,7 +22,7 @@ from edge_runtime.errors import MessageError, SettingError, one_line
 from edge_runtime.folders import expand_user
 from edge_runtime.frame import Decoder
 from edge_runtime.inputs import Inputs
-from edge_runtime.interface import DECIDE, RESET
+from edge_runtime.interface import DECIDE, RESET, decision_message
 from edge_runtime.latency import Stopwatch
 from edge_runtime.parameters import Settings
 from edge_runtime.pictures import Picture
@@ -325,8 +325,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self.unload()
 
     def _all_handlers(self) -> dict[Service, Handler]:
-        own = {name: partial(self._logged, name, does) for name, does in self.handlers().items()}
-        every = {RESET.name: self._reset, DECIDE.name: self._decide, **own}
+        every: dict[str, Handler] = {RESET.name: self._reset, DECIDE.name: self._decide}
+        for name, does in self.handlers().items():
+            every[name] = partial(self._logged, name, does)
         return {service: every[service.name] for service in self.interface.services}
 
     def _logged(self, name: str, does: Handler, request: object, response: object) -> None:
@@ -376,7 +377,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             self._reporter.fail(error)
             raise
         stamp = header.stamp
-        response.message = f"answered the image of {stamp.sec}.{stamp.nanosec:09d} s"
+        response.message = decision_message(stamp.sec, stamp.nanosec)
 
     def _deliver(self, arrivals: Sequence[Arrival]) -> None:
         if self._on_request:
