@@ -62,7 +62,7 @@ def replay(bag: Path, bundle: Path, precision: str, output: Path, *options: obje
 
 
 def row(steady: RunReport, peak: RunReport) -> dict[str, float]:
-    """Pick the figures that the README quotes."""
+    """Pick the figures that docs/benchmarks.md quotes."""
     p50 = {stage: times["p50"] for stage, times in steady.latency_ms.items()}
     return {
         "message in to keypoints out p50 [ms]": p50["total"],

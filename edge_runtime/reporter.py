@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _WINDOW = 300
 _WHEN_LOST = (
     "publish compressed, smaller or fewer images, or give the camera's process the Fast DDS "
-    "profile config/fastdds.xml (README, 'When images get lost')"
+    "profile config/fastdds.xml (docs/troubleshooting.md, 'Lost images')"
 )
 
 

@@ -30,8 +30,8 @@ LONGEST_SIDE = 2048
 class PoseSettings(BaseModel):
     """What a pose bundle's manifest says beyond its tensors.
 
-    `long_side`: pixels of the longer side of the network's input. `arm_threshold`: least score of
-    the surest keypoint; where none reaches it there is no arm, and nothing is found. `links` and
+    `long_side`: pixels of the longer side of the network's input. `arm_threshold`: least mean
+    score of all keypoints; below it there is no arm, and none of them is found. `links` and
     `reference_link`: pairs of keypoint indices.
     """
 
@@ -139,7 +139,7 @@ class PoseEstimator:
             # Pixel k of a map that has half the size covers the pixels 2k and 2k + 1.
             positions = ((clusters.positions + 0.5) * 2 / scale - 0.5).astype(np.float32)
             found = clusters.found & (clusters.scores >= self._min_score)
-            if clusters.scores.max() < self.settings.arm_threshold:
+            if clusters.scores.mean() < self.settings.arm_threshold:
                 found[:] = False
             positions[~found] = np.nan
         return Keypoints(positions, clusters.scores, found, maps)

@@ -42,10 +42,11 @@ KEYPOINTS_TOPIC = ARM_POSE.resolve(KEYPOINTS)
 _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added to the recipe's
 # By accuracy on validation images: a keypoint is better reported unsurely than not at all, and who
 # wants sure ones only has the score.
-_THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35, "arm_threshold": 0.3}
+_THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35}
 _POSITIVE_WEIGHT = 4.0
 _SKELETON_WEIGHT = 0.1  # its pixels are many, and no keypoint is read from them
 _PLACE_WEIGHT = 10.0
+_NEGATIVE_WEIGHT = 30.0  # without it, what is seen in them hardly counts beside the places
 _LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the picture
 _WINDOWS = (128, 192, 256)
 
@@ -80,6 +81,14 @@ class PoseData(BaseModel):
     negatives: Negatives | None = Field(
         default=None, description="pictures without the arm; left out: there are none"
     )
+    arm_threshold: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="least mean score of the keypoints for an arm to be there: below it none is "
+        "reported. Keypoints outside the picture score near 0, so it must be low where cameras see "
+        "parts of the arm only",
+    )
     images: int = Field(gt=0, description="rendered for training and calibration")
     held_out: int = Field(gt=0, description="rendered for the report's figures, another seed")
     validation: int = Field(
@@ -95,7 +104,7 @@ class PoseData(BaseModel):
         description="long side of what the network sees, pixels; left out: size. The work falls "
         "with its square",
     )
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, description="of what is rendered for training")
     windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] | None = Field(
         default=None,
         min_length=1,
@@ -190,6 +199,7 @@ class PoseSkill:
             long_side=data.input_size or data.size,
             links=arm.links,
             reference_link=reference,
+            arm_threshold=data.arm_threshold,
             **_THRESHOLDS,
         )
         image = TensorSpec(
@@ -243,7 +253,8 @@ class PoseSkill:
         """Cross-entropy of every pixel, and of the place of every keypoint.
 
         The first is over the number of keypoint pixels; pixels near a keypoint weigh more, as
-        nearly all others are background, and the skeleton's weigh less. The second takes a
+        nearly all others are background, the skeleton's weigh less, and those of pictures without
+        the arm most. The second takes a
         keypoint's map as one distribution over its pixels: what counts there is that no other place
         looks more like the keypoint.
         """
@@ -254,14 +265,16 @@ class PoseSkill:
         target = batch["maps"]
         logits = _fcn(network).logits(batch["image"]).float()
         share = logits.new_tensor([1.0] * KEYPOINT_MAPS + [_SKELETON_WEIGHT])[:, None, None]
+        without_arm = target.flatten(1).amax(1) == 0
         weight = share * (1 + _POSITIVE_WEIGHT * target)
+        weight[without_arm] *= _NEGATIVE_WEIGHT
         pixels = binary_cross_entropy_with_logits(logits, target, weight, reduction="sum")
         bells = target[:, :KEYPOINT_MAPS].flatten(2)
         mass = bells.sum(2)
         present = mass > _LEAST_MASS
         places = -(bells * logits[:, :KEYPOINT_MAPS].flatten(2).log_softmax(2)).sum(2)
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
-        return pixels / (share * target).sum().clamp(min=1.0) + _PLACE_WEIGHT * place
+        return pixels / (share * target).sum().clamp(min=_NEGATIVE_WEIGHT) + _PLACE_WEIGHT * place
 
     def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its maps."""

@@ -38,6 +38,8 @@ _ROOMS = 10_000  # between the rooms of one seed and those of the next
 _TRIED = 4
 _WORLD = 3
 """Raised whenever a change of this package changes the pictures: old sets are then made anew."""
+_NEGATIVES = 2
+"""The same for pictures without the arm."""
 _UNCHANGED_SINCE = 2
 """The world that arms whose shapes are all seen, and whose joints are all free, still look like."""
 
@@ -115,6 +117,7 @@ class NegativeSource:
         """Identify the set: 16 hex digits over the content of all that goes into it."""
         photos = [path for folder in self.photographs for path in photo_paths(folder)]
         content = {
+            "world": _NEGATIVES,
             "without": ImageSource(self.description, self.size, self.seed).digest(),
             "photographs": [[path.name, _photo_sha256(path)] for path in photos],
         }

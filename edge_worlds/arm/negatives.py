@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from edge_runtime.errors import SettingError
@@ -46,7 +47,7 @@ class NegativeSampler:
     """Draws pictures without the arm; the same generator state gives the same picture.
 
     In equal parts: the arm's own scenes with the arm taken out, views of a furnished room, and
-    crops of photographs, if there are some.
+    photographs, if there are some: parts of them, and whole ones as an estimator shrinks them.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class NegativeSampler:
 
     def sample(self, rng: np.random.Generator) -> NegativeImage:
         """Draw one picture."""
-        draw = [self._scene, self._view, self._crop][int(rng.integers(3 if self._photos else 2))]
+        draw = [self._scene, self._view, self._photograph][
+            int(rng.integers(3 if self._photos else 2))
+        ]
         nowhere = np.full((KEYPOINT_COUNT, 2), np.nan, np.float32)
         return NegativeImage(draw(rng), nowhere, np.zeros(KEYPOINT_COUNT, bool))
 
@@ -87,9 +90,16 @@ class NegativeSampler:
         bgr, _ = render(self._room, camera, camera_pose(place, *angles))
         return textures.photograph(rng, bgr / np.float32(255))
 
-    def _crop(self, rng: np.random.Generator) -> NDArray[Any]:
+    def _photograph(self, rng: np.random.Generator) -> NDArray[Any]:
         photo = read_photo(self._photos[rng.integers(len(self._photos))])
-        return textures.photograph(rng, random_crop(rng, photo, self.width, self.height))
+        if rng.random() < 0.5:  # noqa: PLR2004
+            return textures.photograph(rng, random_crop(rng, photo, self.width, self.height))
+        whole = np.zeros((self.height, self.width, 3), np.uint8)
+        scale = min(self.width / photo.shape[1], self.height / photo.shape[0])
+        width, height = (max(1, int(side * scale)) for side in photo.shape[1::-1])
+        small = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        whole[:height, :width] = small if rng.random() < 0.5 else small[:, ::-1]  # noqa: PLR2004
+        return whole
 
 
 def _furnished(seed: int) -> tuple[Room, NDArray[np.float64]]:

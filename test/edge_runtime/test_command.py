@@ -170,8 +170,10 @@ def test_an_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path: 
     )
     script = tmp_path / "script.py"
     script.write_text(
-        "import argparse, sys\n"
+        "import argparse, signal, sys\n"
         "from edge_runtime.command import run_command\n"
+        # A shell has its background jobs ignore interrupts, which is inherited.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "parser = argparse.ArgumentParser(prog='compress')\n"
         "parser.set_defaults(run=lambda args: __import__('library'))\n"
         "sys.exit(run_command(parser))\n"

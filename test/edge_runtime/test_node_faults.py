@@ -183,7 +183,7 @@ def test_lost_images_are_counted_at_once_and_camera_infos_are_not(bundle_path: P
             time.sleep(0.01)
         node.signal(signal.SIGCONT)
         client.ask(image(4, 4), 20)
-        node.wait_for("[WARN]", "lost images of /image: ", "README")
+        node.wait_for("[WARN]", "lost images of /image: ", "docs/troubleshooting.md")
 
         def accounted() -> bool:
             counts = client.counts("input")

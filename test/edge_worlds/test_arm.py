@@ -137,10 +137,11 @@ def test_pictures_without_the_arm_are_of_its_scenes_of_rooms_and_of_photographs(
 
     assert not negatives.in_image.any()
     pictures = np.stack([negatives.bgr(k) for k in range(60)])
-    assert len(np.unique(pictures.reshape(60, -1), axis=0)) == 60
     blue, green, red = np.moveaxis(pictures.reshape(60, -1, 3).mean(axis=1), 1, 0)
     magenta = (blue > 90) & (green < 60) & (red > 90)
     assert 10 < magenta.sum() < 30
+    others = pictures[~magenta]
+    assert len(np.unique(others.reshape(len(others), -1), axis=0)) == len(others)
     again = NegativeSource(DESK_ARM, 32, 0, (tmp_path,)).sampler(0)
     assert np.array_equal(again.sample(np.random.default_rng((0, 7))).bgr, pictures[7])
     assert NegativeSource(DESK_ARM, 32, 0).digest() != source.digest()

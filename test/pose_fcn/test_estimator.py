@@ -59,9 +59,9 @@ def test_positions_are_in_the_pixels_of_the_given_picture(height: int, width: in
     assert np.isnan(keypoints.positions[1]).all()
 
 
-@pytest.mark.parametrize("brightness", [190, 220])
-def test_there_is_an_arm_only_where_the_surest_keypoint_is_sure_enough(brightness: int) -> None:
-    settings = SETTINGS.model_copy(update={"arm_threshold": 0.8})
+@pytest.mark.parametrize("brightness", [190, 250])
+def test_there_is_an_arm_only_where_its_keypoints_score_enough_together(brightness: int) -> None:
+    settings = SETTINGS.model_copy(update={"arm_threshold": 0.5})
     picture = np.zeros((256, 256, 3), np.uint8)
     picture[40:80, 40:80, 2] = brightness
     picture[120:160, 40:80, 0] = 160
@@ -69,7 +69,7 @@ def test_there_is_an_arm_only_where_the_surest_keypoint_is_sure_enough(brightnes
     keypoints = PoseEstimator(colour_network, settings, NAMES).estimate(picture)
 
     assert keypoints.scores == pytest.approx([brightness / 255, 0, 160 / 255], abs=0.01)
-    assert keypoints.found.tolist() == [brightness == 220, False, brightness == 220]
+    assert keypoints.found.tolist() == [brightness == 250, False, brightness == 250]
     assert np.isnan(keypoints.positions[~keypoints.found]).all()
 
 

@@ -44,8 +44,9 @@ def test_an_arm_that_is_edited_in_place_is_other_data(tmp_path: Path, suffix: st
     assert PoseSkill().data_digest(data) != before
 
 
-def test_the_recipe_in_the_readme_is_valid(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+def test_the_recipe_in_the_docs_is_valid(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "compression.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (recipe,) = (block for block in blocks if block.startswith("skill:"))
     (tmp_path / "recipe.yaml").write_text(recipe)
 

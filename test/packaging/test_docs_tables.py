@@ -1,0 +1,200 @@
+"""Tables of docs/ against what the code declares: a failure prints the table to paste."""
+
+from __future__ import annotations
+
+import re
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import rclpy
+
+from compressed_slam import settings as slam
+from edge_compression import recipe
+from edge_runtime import bundle
+from edge_runtime.errors import MessageError
+from edge_runtime.images import to_bgr
+from edge_worlds.arm.model import ArmDescription, SceneRanges
+from pose_fcn.interface import ARM_POSE
+from pose_fcn.node import ArmPoseNode
+from pose_fcn.skill import Negatives, PoseData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    # A bare <topic> would be taken for HTML.
+    lines = [list(head), *([cell.replace("<", "&lt;") for cell in row] for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(
+        f"|{'|'.join(row)}|\n" if row[0] == "---" else f"| {' | '.join(row)} |\n" for row in lines
+    )
+
+
+def assert_has(name: str, expected: str) -> None:
+    assert expected in text(name), f"{name} must have\n\n{expected}"
+
+
+def takes(schema: dict[str, Any]) -> str:
+    """Say of a JSON schema which values it allows."""
+    if "anyOf" in schema:
+        (schema,) = (each for each in schema["anyOf"] if each != {"type": "null"})
+    if "$ref" in schema:
+        return "section"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema["type"] == "array":
+        return f"list of {takes(schema['items'])}" if "items" in schema else "list"
+    kinds = {"string": "text", "object": "mapping", "boolean": "true, false"}
+    kind = schema.get("format") or kinds.get(schema["type"], schema["type"])
+    bounds = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below"}
+    bounds |= {"maximum": "up to", "multipleOf": "multiple of"}
+    limits = [f"{word} {schema[key]:g}" for key, word in bounds.items() if key in schema]
+    return ", ".join([kind, *limits])
+
+
+def default(schema: dict[str, Any], *, required: bool) -> str:
+    if required:
+        return "required"
+    value = schema.get("default")
+    return (
+        "-"
+        if value in (None, {}, [])
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
+
+
+def section(model: type[BaseModel], besides: Iterable[str] = ()) -> str:
+    schema = model.model_json_schema()
+    rows = [
+        (
+            f"`{name}`",
+            takes(field),
+            default(field, required=name in schema.get("required", ())),
+            field.get("description", ""),
+        )
+        for name, field in schema["properties"].items()
+        if name not in besides
+    ]
+    return table(("key", "takes", "default", ""), rows)
+
+
+SECTIONS = {
+    "docs/compression.md": [
+        (recipe.Recipe, ()),
+        (recipe.TrainSettings, ()),
+        (recipe.TuneSettings, recipe.TrainSettings.model_fields),
+        (recipe.PruneSettings, ()),
+        (recipe.QuantiseSettings, ()),
+        (PoseData, ()),
+        (Negatives, ()),
+    ],
+    "docs/slam.md": [(slam.SlamSettings, ("frontend", "backend")), (slam.ProximitySettings, ())],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "besides"),
+    [(name, *rest) for name, models in SECTIONS.items() for rest in models],
+)
+def test_tables_of_keys_are_those_of_the_models(
+    name: str, model: type[BaseModel], besides: Iterable[str]
+) -> None:
+    assert_has(name, section(model, besides))
+
+
+def test_table_of_parameters_is_that_of_the_node() -> None:
+    rows = []
+    for setting in ARM_POSE.parameters:
+        allowed = setting.constraints.partition(";")[0]
+        value = (
+            str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+        )
+        allowed = allowed.replace(" or ", ", ").replace("'", "`") if setting.allowed else allowed
+        rows.append(
+            (
+                f"`{setting.name}`",
+                f"{value}" or "empty",
+                allowed,
+                setting.changes,
+                setting.description,
+            )
+        )
+    assert_has("docs/pose.md", table(("parameter", "default", "takes", "changes", ""), rows))
+
+
+@pytest.mark.ros
+def test_table_of_topics_is_that_of_the_node(domain_id: int) -> None:
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = ArmPoseNode(context=context)
+    try:
+        node.start()
+        ends = [*node.subscriptions, *node.publishers]
+        topics = {end.topic_name: end.msg_type for end in ends}
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    usual = {"/parameter_events", "/rosout", "/arm_pose/transition_event"}
+    actual = {
+        topic.replace("/arm_pose/", "~/") if topic.startswith("/arm_pose/") else topic: type_
+        for topic, type_ in topics.items()
+        if topic not in usual
+    }
+    found = re.findall(
+        r"^\| `([\w~/]+)`( \(in\))? \| `(\w+)/(\w+)`", text("docs/pose.md"), re.MULTILINE
+    )
+    listed = {
+        f"/{topic}" if inward else topic: (package, kind) for topic, inward, package, kind in found
+    }
+    assert listed == {
+        topic: (type_.__module__.partition(".")[0], type_.__name__)
+        for topic, type_ in actual.items()
+    }
+
+
+def test_every_encoding_is_listed() -> None:
+    unknown = types.SimpleNamespace(
+        encoding="?", height=1, width=1, step=1, data=b"", is_bigendian=0
+    )
+    with pytest.raises(MessageError) as refused:
+        to_bgr(unknown)
+    encodings = str(refused.value).partition("accepted are ")[2].split(", ")
+    assert len(encodings) > 20
+    for encoding in encodings:
+        assert f"`{encoding}`" in text("docs/pose.md"), encoding
+
+
+@pytest.mark.parametrize(
+    ("name", "models"),
+    [
+        (
+            "docs/bundle.md",
+            [
+                bundle.Manifest,
+                bundle.TensorSpec,
+                bundle.EngineFile,
+                bundle.Guard,
+                bundle.Plan,
+                bundle.Choice,
+                bundle.Source,
+            ],
+        ),
+        ("docs/own_arm.md", [ArmDescription, SceneRanges]),
+    ],
+)
+def test_every_key_is_named(name: str, models: list[type[BaseModel]]) -> None:
+    named = set(re.findall(r"`(\w+)`", text(name)))
+    assert {key for model in models for key in model.model_fields} <= named
