@@ -17,7 +17,7 @@ PACKAGE = "compressed_grasp"
 ROOT = Path(__file__).absolute().parent
 SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
-ROS += ("sensor-msgs", "std-msgs", "visualization-msgs")
+ROS += ("sensor-msgs", "std-msgs", "std-srvs", "visualization-msgs")
 
 
 def data_files() -> list[tuple[str, list[str]]]:

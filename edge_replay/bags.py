@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_replay.cdr import restamped, stamp_of
+from edge_replay.ground_truth import read_transforms, read_truth
 from edge_replay.storage.bag import Bag
 from edge_replay.timeline import SECOND, make_timeline
-from edge_replay.topics import Topic, choose_topics, topic_kind
+from edge_replay.topics import CAMERA_INFO, Topic, choose_topics, topic_kind
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256
-from edge_runtime.pairing import SLOP_S
+from edge_runtime.pairing import SLOP_S, RecordedPairing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from edge_replay.protocol import Input
     from edge_replay.timeline import Timeline
+    from edge_runtime.interface import Input
+    from edge_runtime.trajectory import Trajectory
 
 _WAITING_LIMIT = 30
 _LOOKED_AT = 10
@@ -110,10 +113,23 @@ class Recording:
         """Whether its images are CompressedImage."""
         return self._image.compressed
 
-    @property
-    def camera_infos(self) -> list[str]:
-        """The inputs that take camera infos."""
-        return list(self._first_infos)
+    @cached_property
+    def camera_infos(self) -> dict[str, Any]:
+        """Input topic -> the first camera info that the bag has for it, as rosbags reads it."""
+        return {
+            role: self._bag.deserialize(message, CAMERA_INFO)
+            for role, message in self._first_infos.items()
+        }
+
+    @cached_property
+    def truth(self) -> Trajectory | None:
+        """The poses of /ground_truth/pose, None where the bag has none."""
+        return read_truth(self._bag)
+
+    @cached_property
+    def transforms(self) -> list[Any]:
+        """The geometry_msgs/TransformStamped of /tf_static, then those of /tf, as recorded."""
+        return read_transforms(self._bag)
 
     def frames(self) -> Iterator[Frame]:
         """Read the frames in recorded order.
@@ -123,27 +139,34 @@ class Recording:
         stamps of the images do not tell them apart, record times take their place.
         """
         line = self._timeline
-        pairing = _Pairing(self._first_infos, self._companions(), self._slop_ns)
+        first = self._inputs[0].topic
+        pairing = RecordedPairing(first, [], self._companions(), held=_WAITING_LIMIT)
+        pairing.slop_ns = self._slop_ns
+        infos = dict(self._first_infos)
         roles = {topic.name: role for role, topic in self.topics.items()}
         places: Counter[str] = Counter()
         for topic, time, message in self._bag.messages(roles):
             role = roles[topic]
             place = places[role]
             places[role] += 1
-            if role in self._first_infos:
-                pairing.infos[role] = message
+            if role in infos:
+                infos[role] = message
                 continue
+            content: Any = message
+            if role == first:
+                content = _Image(line.stamps[place], line.due[place], message, dict(infos))
             moments = {"stamp": stamp_of(message), "time": time, "place": place * _PLACE}
-            moment = moments[line.paired_by]
-            if topic == self._image.name:
-                infos = dict(pairing.infos)
-                pairing.waiting.append(
-                    _Waiting(moment, line.stamps[place], line.due[place], role, message, infos)
-                )
-            else:
-                pairing.companions[role].append((moment, message))
-            yield from map(self._stamped, pairing.complete())
-        yield from map(self._stamped, pairing.rest())
+            # The earliest is not 0, which would mean that there is no stamp.
+            moment = moments[line.paired_by] + 1
+            yield from map(self._frame, pairing.add(role, moment, content, 0.0))
+        yield from map(self._frame, pairing.rest())
+
+    def _frame(self, found: dict[str, Any]) -> Frame:
+        first, *companions = found
+        image: _Image = found[first]
+        messages = [*image.infos.items(), *((role, found[role]) for role in companions)]
+        frame = Frame(image.stamp, image.due, (*messages, (first, image.message)))
+        return self._stamped(frame)
 
     def _stamped(self, frame: Frame) -> Frame:
         """Give all messages of a frame its stamp, where their own tell nothing."""
@@ -189,53 +212,14 @@ class Recording:
             raise SettingError(message) from error
 
 
-@dataclass
-class _Waiting:
-    """An image: by which moment its companions are found, and what its frame will carry."""
+@dataclass(frozen=True)
+class _Image:
+    """An image, and what its frame will carry."""
 
-    moment: int
     stamp: int
     due: int
-    role: str
     message: bytes
     infos: dict[str, bytes]
-
-
-@dataclass
-class _Pairing:
-    """Holds images until their companions (depth, right image) are known."""
-
-    infos: dict[str, bytes]
-    roles: list[str]
-    slop_ns: int
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    companions: dict[str, deque[tuple[int, bytes]]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.infos = dict(self.infos)
-        self.companions = {role: deque(maxlen=_WAITING_LIMIT) for role in self.roles}
-
-    def complete(self) -> Iterator[Frame]:
-        """Give the frames to which nothing nearer can come any more."""
-        while self.waiting and (len(self.waiting) > _WAITING_LIMIT or self._settled()):
-            yield self._frame(self.waiting.popleft())
-
-    def rest(self) -> Iterator[Frame]:
-        while self.waiting:
-            yield self._frame(self.waiting.popleft())
-
-    def _settled(self) -> bool:
-        moment = self.waiting[0].moment
-        return all(held and held[-1][0] >= moment for held in self.companions.values())
-
-    def _frame(self, image: _Waiting) -> Frame:
-        messages = list(image.infos.items())
-        for role, held in self.companions.items():
-            nearest = min(held, key=lambda pair: abs(pair[0] - image.moment), default=None)
-            if nearest is not None and abs(nearest[0] - image.moment) <= self.slop_ns:
-                messages.append((role, nearest[1]))
-        messages.append((image.role, image.message))
-        return Frame(image.stamp, image.due, tuple(messages))
 
 
 def _topics(bag: Bag) -> list[Topic]:

@@ -18,6 +18,7 @@ from edge_replay.cameras import Cameras
 from edge_replay.datasets.layouts import LAYOUTS, fitting_layouts
 from edge_replay.datasets.plain import read_images
 from edge_replay.datasets.sequence import made_up_stamps
+from edge_replay.ground_truth import TRUTH_TOPIC
 from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.files import whole_directory
 from edge_runtime.images import to_bgr
@@ -37,7 +38,6 @@ LABELS = "labels.json"
 TOPIC = "/camera/image"
 INFO_TOPIC = "/camera/camera_info"
 DEPTH_TOPIC = "/camera/depth/image"
-TRUTH_TOPIC = "/ground_truth/pose"
 FRAME_ID = "camera_optical_frame"
 WORLD = "world"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from dataclasses import dataclass
@@ -20,7 +19,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from edge_replay.cdr import restamped, stamp_of
 from edge_replay.node_process import NodeError
+from edge_replay.timeline import SECOND
+from edge_runtime.interface import DECIDE, RESET, Service, decision_message
 from edge_runtime.ros_environment import NO_LOG_FILE
+from edge_runtime.ros_types import load_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 
     from edge_replay.bags import Frame, Recording
     from edge_replay.node_process import NodeProcess
-    from edge_replay.protocol import ReplayableSkill
     from edge_replay.topics import Topic
+    from edge_runtime.interface import NodeInterface
 
 _POLL = 0.05
+_SHORT_POLL = 0.002
+_PATIENCE = 60.0
 _DIAGNOSTICS_PERIOD = 1.0
 # Both ends report a match before each of them has told the other: give the handshake its time.
 _SETTLING = 0.5
@@ -54,10 +58,10 @@ class Received:
 class Link:
     """Publishers to the node's inputs, subscriptions to its outputs; a context manager."""
 
-    def __init__(self, skill: ReplayableSkill, recording: Recording, domain: int) -> None:
+    def __init__(self, interface: NodeInterface, recording: Recording, domain: int) -> None:
         """Join the domain. Messages received before the node is ready are kept too."""
-        self._skill = skill
-        self.latency_topic = f"/{skill.node_name}/latency"
+        self._interface = interface
+        self.latency_topic = interface.resolve("~/latency")
         self.received: list[Received] = []
         self._diagnostics: list[Received] = []
         self._context = rclpy.Context()
@@ -77,13 +81,20 @@ class Link:
             role: self._node.create_publisher(*_endpoint(role, topic), profile)
             for role, topic in recording.topics.items()
         }
-        self._required = [item.topic for item in skill.inputs if item.required]
-        types = {topic: _message_type(name) for topic, name in skill.outputs.items()}
+        self._required = [item.topic for item in interface.inputs if item.required]
+        types = {interface.resolve(o.topic): load_type(o.type) for o in interface.answers}
         self._types: dict[str, Any] = {**types, self.latency_topic: DiagnosticArray}
         for topic, type_ in self._types.items():
             self._subscribe(topic, type_, self.received)
         self._subscribe("/diagnostics", DiagnosticArray, self._diagnostics)
-        self._state: Any = self._node.create_client(GetState, f"/{skill.node_name}/get_state")
+        self._state: Any = self._node.create_client(GetState, interface.resolve("~/get_state"))
+        self._services: dict[Service, Any] = {
+            service: self._node.create_client(
+                load_type(service.type), interface.resolve(service.name)
+            )
+            for service in (RESET, DECIDE)
+            if service in interface.services
+        }
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, daemon=True)
@@ -141,6 +152,34 @@ class Link:
                 moved = restamped(message, stamp_of(message) + shift) if shift else message
                 self._publishers[role].publish(moved)
 
+    @property
+    def resets(self) -> bool:
+        """Whether the node can be told that the recording begins anew."""
+        return RESET in self._services
+
+    def reset(self) -> None:
+        """Tell the node to forget the images of before.
+
+        Raises:
+            NodeError: it did not, or said nothing for a minute.
+        """
+        response = self._answer(self._services[RESET], load_type(RESET.type).Request(), _PATIENCE)
+        if response is None or not response.success:
+            said = response.message if response else f"no answer for {_PATIENCE:g} s"
+            message = f"{self._interface.resolve(RESET.name)} failed: {said}"
+            raise NodeError(message)
+
+    def decide(self, stamp: int) -> str:
+        """Ask for an answer to the newest image; return why that with `stamp` [ns] has none.
+
+        "" means that its answer is on its way.
+        """
+        response = self._answer(self._services[DECIDE], load_type(DECIDE.type).Request(), _PATIENCE)
+        if response is None:
+            return f"no answer for {_PATIENCE:g} s"
+        wanted = decision_message(*divmod(stamp, SECOND))
+        return "" if response.success and response.message == wanted else str(response.message)
+
     def take(self) -> list[Received]:
         """Return what the node published since the last call."""
         taken = self.received[:]
@@ -165,7 +204,7 @@ class Link:
             for received in self._diagnostics[:]:
                 message = deserialize_message(received.message, DiagnosticArray)
                 for status in message.status:
-                    if status.name.startswith(f"{self._skill.node_name}:"):
+                    if status.name.startswith(f"{self._interface.name}:"):
                         values.update({value.key: value.value for value in status.values})
         return values
 
@@ -183,15 +222,19 @@ class Link:
         except ExternalShutdownException:
             return
 
+    def _answer(self, client: Any, request: Any, patience: float) -> Any:  # noqa: ANN401
+        """Return the response of a service, None where it does not come."""
+        future = client.call_async(request)
+        end = time.monotonic() + patience
+        while not future.done() and time.monotonic() < end:
+            time.sleep(_SHORT_POLL)
+        return future.result() if future.done() else None
+
     def _missing(self) -> str | None:
         """Say what the node still lacks to be ready."""
         if not self._state.service_is_ready():
-            return f"the node /{self._skill.node_name} has not appeared"
-        future = self._state.call_async(GetState.Request())
-        end = time.monotonic() + 1.0
-        while not future.done() and time.monotonic() < end:
-            time.sleep(_POLL / 5)
-        response = future.result() if future.done() else None
+            return f"the node /{self._interface.name} has not appeared"
+        response = self._answer(self._state, GetState.Request(), 1.0)
         if response is None:
             return "the node does not answer get_state"
         if response.current_state.id != State.PRIMARY_STATE_ACTIVE:
@@ -200,8 +243,11 @@ class Link:
         deaf = [role for role in self._required if not listened[role]]
         if deaf:
             return f"the node does not listen to {', '.join(deaf)}"
-        silent = [t for t in self._skill.outputs if not self._node.count_publishers(t)]
-        return f"the node does not publish {', '.join(silent)}" if silent else None
+        silent = [t for t in self._types if not self._node.count_publishers(t)]
+        if silent:
+            return f"the node does not publish {', '.join(silent)}"
+        lacks = [s.name for s, client in self._services.items() if not client.service_is_ready()]
+        return f"the node does not offer {', '.join(lacks)}" if lacks else None
 
 
 def _endpoint(role: str, topic: Topic) -> tuple[Any, str]:
@@ -211,8 +257,3 @@ def _endpoint(role: str, topic: Topic) -> tuple[Any, str]:
         return Image, f"/{role}"
     # As image_transport names it: the compressed form of a topic stands below it.
     return CompressedImage, f"/{role}/{topic.transport}"
-
-
-def _message_type(name: str) -> Any:  # noqa: ANN401
-    package, kind, type_ = name.split("/")
-    return getattr(importlib.import_module(f"{package}.{kind}"), type_)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_replay.cdr import stamp_of
+from edge_replay.protocol import NodeMessage
 from edge_replay.results import Playback
 
 if TYPE_CHECKING:
@@ -119,6 +121,21 @@ def answers_by_frame(played: Pass, link: Link) -> list[tuple[int, dict[str, Any]
         if recorded is not None and received.topic != link.latency_topic:
             answers[recorded][received.topic] = link.decode(received)
     return list(answers.items())
+
+
+def node_messages(played: Pass, link: Link) -> list[NodeMessage]:
+    """Return all messages of the node's outputs, with the stamps of the recording."""
+    frames = {sent.stamp: sent for sent in played.sent}
+    messages = []
+    for received in played.received:
+        if received.topic == link.latency_topic:
+            continue
+        stamp = stamp_of(received.message)
+        frame = frames.get(stamp)
+        turn, recorded = (frame.turn, frame.recorded_stamp) if frame else (None, stamp)
+        decode = partial(link.decode, received)
+        messages.append(NodeMessage(received.topic, turn, recorded, decode))
+    return messages
 
 
 def _stages(message: Any) -> dict[str, float]:  # noqa: ANN401 (DiagnosticArray, imported nowhere here)

@@ -6,6 +6,7 @@ import math
 import queue
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from edge_replay.timeline import LATEST_STAMP, SECOND, USUAL_GAP
 from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from edge_replay.bags import Frame
     from edge_replay.link import Link, Received
@@ -39,15 +40,22 @@ _USUAL_ANSWER_SECONDS = 0.2
 _KEEPING_UP = 0.95
 _OVERTIME = 1.1
 _READ_AHEAD = 8
+_POLL = 0.01
+_REQUEST_SECONDS = 1.0
+_REQUEST_PAUSE = 0.005
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One frame as it went out: stamps in ns, time as perf_counter_ns before its publication."""
+    """One frame as it went out: stamps in ns, time as perf_counter_ns before its publication.
+
+    `turn`: how often the recording had been played from its beginning before.
+    """
 
     stamp: int
     recorded_stamp: int
     time: int
+    turn: int
 
 
 @dataclass
@@ -57,12 +65,14 @@ class Pass:
     Attributes:
         late: frames that went out more than half a period after their time.
         answers: published stamp -> the first answer's time, perf_counter_ns.
+        refusals: why frames were not answered on request, and how many.
     """
 
     sent: list[Sent] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
     answers: dict[int, int] = field(default_factory=dict)
     late: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
 
     @property
     def seconds(self) -> float:
@@ -101,19 +111,21 @@ class Player:
     """Plays into one running node.
 
     The stamps that it publishes only ever rise, whatever those of the recording do, and where it
-    begins anew: so each tells one frame, and nodes refuse none for going back.
+    begins anew: so each tells one frame, and nodes refuse none for going back. A node that
+    can be reset is, whenever the recording begins.
     """
 
-    def __init__(self, link: Link, node: NodeProcess) -> None:
-        """Play through `link`, watching that `node` lives."""
+    def __init__(self, link: Link, node: NodeProcess, *, on_request: bool = False) -> None:
+        """Play through `link`, watching that `node` lives; ask for each answer `on_request`."""
         self._link = link
         self._node = node
+        self._on_request = on_request
         self._shift = 0
         self._stamp = 0
         self._gap = USUAL_GAP
         self._slowest: float | None = None
 
-    def announce(self, frame: Frame, roles: Sequence[str]) -> None:
+    def announce(self, frame: Frame, roles: Iterable[str]) -> None:
         """Publish a frame's camera infos alone: the node must know them before the first image."""
         self._link.publish(frame, 0, roles)
 
@@ -182,9 +194,17 @@ class Player:
         result = Pass()
         self._link.take()
         begin: float | None = None
+        first: Frame | None = None
+        turn = -1
         for frame, due, period in progress(
             schedule, total=total, unit="frame", desc="playing", leave=False
         ):
+            first = first or frame
+            if frame is first:
+                turn += 1
+                paused = self._reset(result)
+                # The pace goes on where it was.
+                begin = begin and begin + paused
             # Time begins with the first frame, not with the opening of the bag that it comes from.
             begin = time.perf_counter() if begin is None else begin
             if time.perf_counter() - begin > limit:
@@ -193,11 +213,33 @@ class Player:
                 time.sleep(ahead)
             result.late += ahead < -period / 2
             stamp = self._risen(frame.stamp)
-            result.sent.append(Sent(stamp, frame.stamp, time.perf_counter_ns()))
+            result.sent.append(Sent(stamp, frame.stamp, time.perf_counter_ns(), turn))
             self._link.publish(frame, stamp - frame.stamp)
+            if self._on_request:
+                self._request(result, stamp)
             self._node.check()
         self._collect(result)
         return result
+
+    def _reset(self, result: Pass) -> float:
+        """Have the node begin anew, once the last frame is answered; return the seconds it took."""
+        if not self._link.resets:
+            return 0.0
+        begun = time.perf_counter()
+        self._collect(result, result.sent[-1:])
+        self._link.reset()
+        return time.perf_counter() - begun
+
+    def _request(self, result: Pass, stamp: int) -> None:
+        """Ask until the frame is answered: the first requests may overtake the image."""
+        begun = time.monotonic()
+        while refusal := self._link.decide(stamp):
+            if time.monotonic() - begun > _REQUEST_SECONDS:
+                result.refusals[refusal] += 1
+                return
+            self._node.check()
+            time.sleep(_REQUEST_PAUSE)
+        self._collect(result, result.sent[-1:])
 
     def _risen(self, recorded: int) -> int:
         """Return the stamp under which a frame goes out: after that of the frame before."""
@@ -212,21 +254,17 @@ class Player:
         self._stamp = stamp
         return stamp
 
-    def _collect(self, result: Pass) -> None:
-        """Wait until all frames are answered, or nothing comes for longer than an answer takes.
+    def _collect(self, result: Pass, wanted: Sequence[Sent] | None = None) -> None:
+        """Wait until frames (None: all) are answered, or nothing comes for longer than it takes.
 
         The first answer of a node may take long: then the network's libraries set themselves up.
         """
         stamps = {sent.stamp for sent in result.sent}
+        waited_for = {sent.stamp for sent in (result.sent if wanted is None else wanted)}
         quiet_since = time.monotonic()
-        while len(result.answers) < len(stamps):
-            arrived = self._link.take()
+        while not waited_for <= result.answers.keys():
             answered = len(result.answers)
-            for received in arrived:
-                stamp = stamp_of(received.message)
-                if received.topic != self._link.latency_topic and stamp in stamps:
-                    result.answers.setdefault(stamp, received.time)
-            result.received += arrived
+            self._receive(result, stamps)
             # Whatever else a node publishes by itself is nothing to wait for.
             if len(result.answers) > answered:
                 quiet_since = time.monotonic()
@@ -237,10 +275,19 @@ class Player:
             if time.monotonic() - quiet_since > (usual or _FIRST_ANSWER_SECONDS):
                 break
             self._node.check()
-            time.sleep(0.01)
-        # The latency message of the last frame follows its answer.
-        time.sleep(0.1)
-        result.received += self._link.take()
+            time.sleep(_POLL)
+        if wanted is None:
+            # The latency message of the last frame follows its answer.
+            time.sleep(0.1)
+            self._receive(result, stamps)
+
+    def _receive(self, result: Pass, stamps: Collection[int]) -> None:
+        arrived = self._link.take()
+        for received in arrived:
+            stamp = stamp_of(received.message)
+            if received.topic != self._link.latency_topic and stamp in stamps:
+                result.answers.setdefault(stamp, received.time)
+        result.received += arrived
 
 
 def hold(frames: Iterable[Frame]) -> list[Frame]:

@@ -5,7 +5,7 @@ Importing this module brings neither rclpy nor torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -16,23 +16,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edge_replay.bags import Recording
+    from edge_runtime.interface import NodeInterface
+
 Better = Literal["higher", "lower"]
-InputKind = Literal["colour", "depth", "camera_info"]
-
-
-@dataclass(frozen=True)
-class Input:
-    """One topic that the node listens to.
-
-    Attributes:
-        topic: the node's own name for it, relative: "image", "camera_info", "right/image".
-        kind: what a recording must hold to feed it. Colour and depth are told apart by encoding.
-        required: whether the node answers nothing without it.
-    """
-
-    topic: str
-    kind: InputKind
-    required: bool = True
 
 
 class Curve(BaseModel):
@@ -48,14 +35,15 @@ class Curve(BaseModel):
 
 
 class Score(BaseModel):
-    """How well the node's answers agree with the labels.
+    """How well the node did, in figures.
 
     Attributes:
         metrics: name -> value, in the order in which the report shows them. NaN is not allowed:
             leave out what could not be measured.
         headline: the metric that reports quote, if it could be measured.
-        labelled: frames that have a label; `answered`: those of them that the node answered.
-            Frames without an answer are reported beside the accuracy, not inside it.
+        labelled: frames that have a label or a true pose, 0 where the figures need none;
+            `answered`: those of them that the node answered. Frames without an answer are reported
+            beside the accuracy, not inside it.
         curves: drawn in one chart each for every pair of axis labels.
         better: metric -> which of two values is the better one; those without an entry are shown
             side by side without a verdict.
@@ -91,39 +79,62 @@ Answers = Mapping[str, Any]
 """Output topic -> the rclpy message that answered one frame."""
 
 
+@dataclass(frozen=True)
+class NodeMessage:
+    """One message of the node.
+
+    Attributes:
+        topic: an output's absolute name.
+        turn: how often the recording had been played from its beginning before, 0 for the first
+            time; None where the stamp is that of no frame.
+        stamp: ns, of the frame in the recording; where it is of none, as the node gave it.
+        decode: makes the rclpy message of it.
+    """
+
+    topic: str
+    turn: int | None
+    stamp: int
+    decode: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class PlayedRun:
+    """A whole run, to be scored.
+
+    Attributes:
+        answers: (stamp [ns], answers) per answered frame, in playing order. Of a frame that was
+            played several times, the first answer, with the recording's stamp.
+        messages: every message of the outputs, in the order in which they came.
+        recording: its `path`, `truth` (poses, or None), `transforms` and `camera_infos`.
+        labels: file in the skill's own format, None where there is none.
+        bundle: the engine bundle that answered; None where the node chose it by itself.
+    """
+
+    answers: Sequence[tuple[int, Answers]]
+    messages: Sequence[NodeMessage]
+    recording: Recording
+    labels: Path | None
+    bundle: Path | None
+
+
 @runtime_checkable
 class ReplayableSkill(Protocol):
     """A skill whose node `replay` can drive and judge.
 
     Attributes:
         name: "pose".
-        executable: the installed node program, "pose_node".
-        node_name: "arm_pose".
-        inputs: the first one is the image that makes a frame; the others accompany it.
-        outputs: absolute topic -> type, "/arm_pose/keypoints" -> "sensor_msgs/msg/PointCloud2".
-            Every type begins with a std_msgs/Header, whose stamp is that of the frame answered.
-            The first message of any of them with a frame's stamp answers this frame.
+        node: what its node listens to and says. The first message of any output that is not
+            `watched` with a frame's stamp answers this frame.
         work_stages: of the stages that the node times, those of the skill's own work, such as
             "preprocess" and "engine". What else a frame takes in the node is its overhead.
     """
 
     name: str
-    executable: str
-    node_name: str
-    inputs: Sequence[Input]
-    outputs: Mapping[str, str]
+    node: NodeInterface
     work_stages: Sequence[str]
 
-    def score(
-        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
-    ) -> Score:
-        """Compare answers with labels.
-
-        Args:
-            results: (stamp [ns], answers) per answered frame, in playing order. Of a frame that
-                was played several times, the first answer, with the recording's stamp.
-            labels: file in the skill's own format.
-            bundle: the engine bundle that answered; None where the node chose it by itself.
+    def score(self, run: PlayedRun) -> Score | None:
+        """Compare a run with labels or true poses; None where there is nothing to compare it with.
 
         Raises:
             SettingError: the labels cannot be read, or do not fit the answers.
@@ -154,3 +165,11 @@ class DescribesMetrics(Protocol):
     """
 
     metric_descriptions: ClassVar[dict[str, str]]
+
+
+@runtime_checkable
+class ShowsRuns(Protocol):
+    """What a skill may have beside: pictures of a whole run for the report, such as a map."""
+
+    def pictures(self, run: PlayedRun) -> Sequence[tuple[str, NDArray[Any]]]:
+        """Draw (caption, (H, W, 3) uint8 BGR) for each."""

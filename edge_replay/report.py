@@ -71,7 +71,7 @@ def write_page(path: Path, report: RunReport, pictures: list[tuple[str, NDArray[
     if report.score is not None:
         _add_score(page, report.score, metric_descriptions(report.skill))
     if pictures:
-        page.section("Frames")
+        page.section("Pictures")
         for caption, picture in pictures:
             page.image(caption, picture)
     _add_latency(page, report)
@@ -108,7 +108,8 @@ def _headlines(report: RunReport) -> dict[str, object]:
 
 def _add_score(page: Page, score: Score, descriptions: Mapping[str, str]) -> None:
     page.section("Accuracy")
-    page.text(f"{score.answered} of {score.labelled} labelled frames were answered.")
+    if score.labelled:
+        page.text(f"{score.answered} of {score.labelled} labelled frames were answered.")
     rows = [
         {"metric": name, "value": value, "what it is": descriptions.get(name)}
         for name, value in score.metrics.items()

@@ -11,25 +11,35 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge_replay.bags import Recording
 from edge_replay.domain import private_domain
 from edge_replay.link import Link
-from edge_replay.metrics import INCOMPLETE, answers_by_frame, count, incomplete, latency_percentiles
+from edge_replay.metrics import (
+    INCOMPLETE,
+    answers_by_frame,
+    count,
+    incomplete,
+    latency_percentiles,
+    node_messages,
+)
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
-from edge_replay.protocol import Score
+from edge_replay.protocol import PlayedRun, Score, ShowsRuns
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
-from edge_runtime.common_settings import DEPTH_TRANSPORT, SLOP
+from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.folders import expand_user
 from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.interface import DECIDE
 from edge_runtime.locking import alone_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from edge_replay.playback import Pass
-    from edge_replay.protocol import ReplayableSkill
+    from edge_replay.protocol import NodeMessage, ReplayableSkill
     from edge_replay.results import Playback, Trial, Usage
 
 LABELS = "labels.json"
@@ -81,6 +91,12 @@ class Settings:
         # As the node reads its parameter; no shell has expanded what stands behind `:=`.
         return expand_user(given) if given else self.bundle
 
+    def mode(self, skill: ReplayableSkill) -> str | None:
+        """Whether the node answers on request or every frame; None where it has no choice."""
+        if DECIDE not in skill.node.services:
+            return None
+        return self.parameters.get(MODE.name, str(MODE.default))
+
     @property
     def slop(self) -> float:
         """Seconds by which the stamps of images that the node pairs may differ.
@@ -101,6 +117,7 @@ class _Measured:
 
     played: Pass
     answers: list[tuple[int, dict[str, Any]]]
+    messages: list[NodeMessage]
     playback: Playback
     latency: dict[str, dict[str, float]]
     usage: Usage
@@ -119,7 +136,7 @@ def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
         Exception: whatever the skill raises on labels that `settings` names; the report is
             written before.
     """
-    program = find_executable(skill.executable)
+    program = find_executable(skill.node.executable)
     labels = _labels(settings)
     _make_output(settings.output)
     with alone_in(settings.output, f"--output {settings.output}"):
@@ -129,23 +146,24 @@ def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
 def _run(
     skill: ReplayableSkill, settings: Settings, program: Path, labels: Path | None
 ) -> RunReport:
-    recording = Recording(settings.bag, skill.inputs, settings.topics, settings.slop)
+    recording = Recording(settings.bag, skill.node.inputs, settings.topics, settings.slop)
     with private_domain() as domain:
         measured = _measure(skill, settings, program, recording, domain)
     report = _unscored(skill, settings, recording, measured, labels)
     # Before the skill's own code runs: no fault of it may lose what was measured.
     _write(settings, report)
+    played = PlayedRun(measured.answers, measured.messages, recording, labels, settings.served)
     complaint = None
-    if labels is not None:
-        try:
-            score = Score.model_validate(skill.score(measured.answers, labels, settings.served))
-            report = report.model_copy(update={"score": score})
-        except Exception as error:  # noqa: BLE001
-            complaint = error
-            report = _with_note(report, f"not scored: {one_line(error)}")
-    pictures = []
     try:
-        pictures = example_pictures(skill, recording, dict(measured.answers))
+        if (score := skill.score(played)) is not None:
+            report = report.model_copy(update={"score": Score.model_validate(score)})
+    except Exception as error:  # noqa: BLE001
+        complaint = error
+        report = _with_note(report, f"not scored: {one_line(error)}")
+    pictures: list[tuple[str, NDArray[Any]]] = []
+    try:
+        pictures += skill.pictures(played) if isinstance(skill, ShowsRuns) else ()
+        pictures += example_pictures(skill, recording, dict(measured.answers))
     except Exception as error:  # noqa: BLE001
         report = _with_note(report, f"no pictures: {one_line(error)}")
     _write(settings, report)
@@ -214,13 +232,13 @@ def _measure(
 ) -> _Measured:
     search: list[Trial] = []
     with (
-        Link(skill, recording, domain) as link,
+        Link(skill.node, recording, domain) as link,
         NodeProcess(
             program, _node_arguments(settings, recording), settings.output / NODE_LOG
         ) as node,
     ):
         link.wait_ready(node, _READY_SECONDS)
-        player = Player(link, node)
+        player = Player(link, node, on_request=settings.mode(skill) == ON_REQUEST)
         player.announce(next(recording.frames()), recording.camera_infos)
         again = settings.rate == "max" or settings.seconds is not None
         held = hold(recording.frames()) if again else []
@@ -250,6 +268,7 @@ def _measure(
         return _Measured(
             played,
             answers_by_frame(played, link),
+            node_messages(played, link),
             playback,
             latency_percentiles(played, link, skill.work_stages),
             usage,
@@ -326,6 +345,10 @@ def _remarks(measured: _Measured) -> list[str]:
             f"no rate held: the last of {_PASSES} passes, at {played.rate:.1f} Hz, still lost "
             f"{played.dropped:.0%} of the frames; the node slows down, or this machine is busy"
         )
+    notes += [
+        f"{frames} frames were not answered on request: {reason}"
+        for reason, frames in played.refusals.items()
+    ]
     notes += [
         f"{frames} frames were answered without an input that came ({reason}): why stands in "
         f"{NODE_LOG}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -11,8 +12,8 @@ from edge_runtime.images import image_kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge_replay.protocol import Input, InputKind
     from edge_replay.storage.bag import Bag
+    from edge_runtime.interface import Input, InputKind
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -29,9 +30,12 @@ _VIDEO = frozenset(
 )
 _WANTED = {
     "colour": f"{IMAGE} or {COMPRESSED} with colour or grey",
+    "right colour": f"{IMAGE} or {COMPRESSED} with colour or grey, of the right camera",
     "depth": f"{IMAGE} or {COMPRESSED} with 16UC1 or 32FC1",
     "camera_info": CAMERA_INFO,
 }
+# How drivers and data sets name the right camera of a pair.
+_RIGHT = re.compile(r"right|cam1|infra2")
 # Of several forms of the same images, the one that is played: nothing is lost, nothing to decode.
 _PREFERRED: tuple[Transport, ...] = ("raw", "compressedDepth", "compressed")
 
@@ -122,14 +126,17 @@ def choose_topics(
         raise SettingError(message)
     found: dict[str, Topic] = {}
     notes = [f"left out: {topic}: {topic.problem}" for topic in available if topic.problem]
+    stereo = any(item.kind == "right colour" for item in inputs)
     for item in inputs:
-        fitting = [topic for topic in available if topic.kind == item.kind]
+        fitting = _of_kind(item, available)
         if item.topic in chosen:
             fitting = _named(bag, item, available, chosen[item.topic])
         else:
             taken = {name.strip("/") for name in chosen.values()}
             fitting = [topic for topic in fitting if topic.name.strip("/") not in taken]
             fitting = _one_form(fitting, notes)
+            if stereo and "colour" in item.kind and len(fitting) > 1:
+                fitting = _of_side(item, fitting)
             if item.kind == "camera_info" and len(fitting) > 1:
                 fitting = _siblings(item, found, fitting)
         if len(fitting) == 1:
@@ -143,13 +150,24 @@ def choose_topics(
     return found, notes
 
 
+def _of_kind(item: Input, topics: Sequence[Topic]) -> list[Topic]:
+    kind = "colour" if item.kind == "right colour" else item.kind
+    return [topic for topic in topics if topic.kind == kind]
+
+
+def _of_side(item: Input, topics: list[Topic]) -> list[Topic]:
+    """Of the topics of a stereo pair, keep those that are named like the wanted camera."""
+    right = item.kind == "right colour"
+    return [topic for topic in topics if bool(_RIGHT.search(topic.name.lower())) == right]
+
+
 def _named(bag: str, item: Input, available: Sequence[Topic], name: str) -> list[Topic]:
     if not name:
         return []
     same = [topic for topic in available if topic.name.strip("/") == name.strip("/")]
-    named = [topic for topic in same if topic.kind == item.kind]
+    named = _of_kind(item, same)
     if not named:
-        fitting = [topic for topic in available if topic.kind == item.kind]
+        fitting = _of_kind(item, available)
         listed = ", ".join(_explained(topic) for topic in same or fitting) or "none"
         message = (
             f"--topic {item.topic}={name}: {bag} has no such topic with {_WANTED[item.kind]}; "
@@ -171,8 +189,7 @@ def _one_form(fitting: list[Topic], notes: list[str]) -> list[Topic]:
 
 def _siblings(item: Input, found: Mapping[str, Topic], infos: list[Topic]) -> list[Topic]:
     """Keep the camera info that stands in the same namespace as its image, as drivers name it."""
-    place = item.topic.rpartition("/")[0]
-    image = next((t for role, t in found.items() if role.rpartition("/")[0] == place), None)
+    image = found.get(item.of)
     if image is None:
         return infos
     parts = image.name.strip("/").split("/")

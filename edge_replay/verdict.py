@@ -60,7 +60,6 @@ def _accuracy(report: RunReport) -> list[str]:
     score = report.score
     if score is None or score.headline not in score.metrics:
         return []
-    value = score.metrics[score.headline]
-    return [
-        f"{score.headline} {value:.3f} over {score.answered} of {score.labelled} labelled frames"
-    ]
+    said = f"{score.headline} {score.metrics[score.headline]:.3f}"
+    over = f" over {score.answered} of {score.labelled} labelled frames" if score.labelled else ""
+    return [said + over]

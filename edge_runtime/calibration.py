@@ -64,6 +64,16 @@ class Calibration:
         )
 
 
+def camera_content(info: Any) -> tuple[object, ...]:  # noqa: ANN401
+    """Return what `Calibration.from_camera_info` reads, to compare with that of another message."""
+    return (
+        (info.width, info.height, info.binning_x, info.binning_y),
+        (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
+        info.distortion_model,
+        *(np.array(values, float).tobytes() for values in (info.d, info.k, info.p)),
+    )
+
+
 def _checked_matrix(name: str, matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:
     if matrix[0, 0] == 0:
         return None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from edge_runtime.compressed_images import MAX_PIXELS
-from edge_runtime.engine import AUTO, PROVIDERS
 from edge_runtime.pairing import SLOP_S
-from edge_runtime.parameters import Setting
+from edge_runtime.setting import Setting
+from edge_runtime.transform_text import parse_pose
+
+# As the engine and the image decoder have them; a launch file reads this without their libraries.
+_AUTO = "auto"
+_PROVIDERS = ("tensorrt", "cuda", "cpu")
+_MAX_MEGAPIXELS = 40.0
 
 COMMON = (
     Setting(
@@ -15,15 +19,15 @@ COMMON = (
     ),
     Setting(
         "provider",
-        default=AUTO,
+        default=_AUTO,
         description="what runs the network; auto takes the first that can",
-        allowed=(AUTO, *PROVIDERS),
+        allowed=(_AUTO, *_PROVIDERS),
     ),
     Setting(
         "precision",
-        default=AUTO,
+        default=_AUTO,
         description="which of the bundle's engines; auto takes int8 where the provider has it",
-        allowed=(AUTO, "fp32", "fp16", "int8"),
+        allowed=(_AUTO, "fp32", "fp16", "int8"),
     ),
     Setting(
         "threads",
@@ -51,7 +55,7 @@ COMMON = (
     ),
     Setting(
         "max_megapixels",
-        default=MAX_PIXELS / 1e6,
+        default=_MAX_MEGAPIXELS,
         description="compressed images that declare more pixels than this are not decoded",
         low=0.001,
         high=1000.0,
@@ -64,6 +68,22 @@ COMMON = (
         high=60_000.0,
         changes="always",
     ),
+)
+# Only of nodes that decide on request.
+CONTINUOUS, ON_REQUEST = "continuous", "on_request"
+MODE = Setting(
+    "mode",
+    default=ON_REQUEST,
+    description="on_request answers the newest images when ~/decide is called, continuous all",
+    allowed=(ON_REQUEST, CONTINUOUS),
+)
+# Only of nodes that want to know where the camera is.
+CAMERA_POSE = Setting(
+    "camera_pose",
+    default="",
+    description="where the camera's optical frame is, for times at which TF does not tell: "
+    "x y z qx qy qz qw in metres; empty: unknown",
+    verify=parse_pose,
 )
 # Only of nodes with a depth input.
 DEPTH_TRANSPORT = Setting(

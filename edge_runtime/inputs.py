@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from edge_runtime.frame import Arrival, ImageInput
+from edge_runtime.frame import Arrival
 from edge_runtime.losses import Losses
 from edge_runtime.optional_ros import create_subscription
 from edge_runtime.pairing import Pairing
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
+    from edge_runtime.interface import NodeInterface
     from edge_runtime.reporter import Reporter
 
 # Depth 1, because only the newest counts.
@@ -57,18 +58,20 @@ class Inputs:
     first input's last message, `topic` is its name after remapping.
     """
 
-    def __init__(self, node: Node, inputs: Sequence[ImageInput], reporter: Reporter) -> None:
-        self.by_name = {image.name: image for image in inputs}
+    def __init__(self, node: Node, interface: NodeInterface, reporter: Reporter) -> None:
+        first, *others = interface.images
         self.last_received: float | None = None
         self.age_s: float | None = None
-        self.topic = node.resolve_topic_name(inputs[0].name)
+        self.topic = node.resolve_topic_name(first.topic)
+        self._images = interface.images
+        self._info_topics = interface.camera_infos
         self._node = node
-        self._first = inputs[0].name
+        self._first = first.topic
         self._reporter = reporter
         self._pairing = Pairing(
             self._first,
-            [image.name for image in inputs[1:] if image.required],
-            [image.name for image in inputs[1:] if not image.required],
+            [image.topic for image in others if image.required],
+            [image.topic for image in others if not image.required],
         )
         self._unpaired = 0
         self._camera_info: dict[str, Any] = {}
@@ -82,20 +85,23 @@ class Inputs:
         transports: Mapping[str, str],
         slop_s: float,
         deliver: Callable[[Sequence[Arrival]], None],
+        went_back: Callable[[], None],
     ) -> None:
         """Subscribe; `deliver` is called in the executor's thread, oldest arrival first.
 
-        `transports`: by kind of input, as image_transport names them.
+        `transports`: by kind of input, as image_transport names them. `went_back` is called, in
+        the same thread, when the stamps begin anew.
         """
         self._pairing.slop_ns = round(slop_s * _SECOND)
         self._deliver = deliver
-        for image in self.by_name.values():
-            topic, kind = self._node.resolve_topic_name(image.name), Image
+        self._went_back = went_back
+        for image in self._images:
+            topic, kind = self._node.resolve_topic_name(image.topic), Image
             if transports[image.kind] != "raw":
                 topic, kind = f"{topic}/{transports[image.kind]}", CompressedImage
-            self._subscribe_image(image.name, kind, topic, RELIABLE)
-            if image.camera_info is not None:
-                self._subscribe_camera_info(image.name, image.camera_info, BEST_EFFORT)
+            self._subscribe_image(image.topic, kind, topic, RELIABLE)
+        for name, topic in self._info_topics.items():
+            self._subscribe_camera_info(name, topic, BEST_EFFORT)
         # A frame that waits for an optional partner must not wait for the next message, which may
         # never come. The timer runs only while something waits.
         self._patience = self._every(_CHECK_S, self._give_up_waiting)
@@ -110,9 +116,14 @@ class Inputs:
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._timers.clear()
-        self._pairing.clear()
+        self.forget()
         self._camera_info.clear()
-        self._last_stamp = self.last_received = self.age_s = None
+        self.last_received = self.age_s = None
+
+    def forget(self) -> None:
+        """Forget the images that wait and the last stamp: the next image may have any."""
+        self._pairing.clear()
+        self._last_stamp = None
 
     def _every(self, seconds: float, call: Callable[[], None]) -> Timer:
         timer = self._node.create_timer(
@@ -175,20 +186,16 @@ class Inputs:
 
         Only where a publisher latches: any other one would warn that it is not compatible.
         """
-        missing = [
-            image
-            for image in self.by_name.values()
-            if image.camera_info is not None and image.name not in self._camera_info
-        ]
-        for image in missing:
-            topic = str(image.camera_info)
-            if (image.name, topic, LATCHED.durability.name) in self._subscriptions:
+        missing = [name for name in self._info_topics if name not in self._camera_info]
+        for name in missing:
+            topic = self._info_topics[name]
+            if (name, topic, LATCHED.durability.name) in self._subscriptions:
                 continue
             publishers = self._node.get_publishers_info_by_topic(
                 self._node.resolve_topic_name(topic)
             )
             if any(end.qos_profile.durability == LATCHED.durability for end in publishers):
-                self._subscribe_camera_info(image.name, topic, LATCHED)
+                self._subscribe_camera_info(name, topic, LATCHED)
         if not missing:
             self._latched.cancel()
 
@@ -216,7 +223,7 @@ class Inputs:
         slop_ms = self._pairing.slop_ns / 1e6
         if self._pairing.unpaired > self._unpaired:
             self._unpaired = self._pairing.unpaired
-            others = ", ".join(other for other in self.by_name if other != self._first)
+            others = ", ".join(other.topic for other in self._images[1:])
             self._reporter.reject(
                 "unpaired",
                 f"input {self._first!r}: no image with a stamp within {slop_ms:g} ms came from "
@@ -247,6 +254,7 @@ class Inputs:
             return False
         # Going on from the new stamp lets a bag that plays in a loop continue.
         self._pairing.clear()
+        self._went_back()
         self._reporter.reject(
             "stamp",
             f"input {self._first!r}: the stamp went back by {(last - stamp) / _SECOND:.3f} s: this "

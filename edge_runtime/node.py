@@ -1,9 +1,10 @@
-"""The lifecycle node that every skill's node is: a skill adds inputs, parameters and outputs."""
+"""The lifecycle node that every skill's node is: a skill adds its interface and its algorithm."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -14,22 +15,26 @@ from rclpy.time_source import CLOCK_TOPIC
 from sensor_msgs.msg import CompressedImage, Image
 
 from edge_runtime.bundle import load_bundle
-from edge_runtime.common_settings import COMMON, DEPTH_TRANSPORT, SLOP
+from edge_runtime.camera_poses import CameraPoses
+from edge_runtime.common_settings import CAMERA_POSE, DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
 from edge_runtime.engine import AUTO, open_engine
 from edge_runtime.errors import MessageError, SettingError, one_line
 from edge_runtime.folders import expand_user
-from edge_runtime.frame import decode
+from edge_runtime.frame import Decoder
 from edge_runtime.inputs import Inputs
+from edge_runtime.interface import DECIDE, RESET, decision_message
 from edge_runtime.latency import Stopwatch
 from edge_runtime.parameters import Settings
 from edge_runtime.pictures import Picture
 from edge_runtime.reporter import Reporter, result_qos
+from edge_runtime.ros_types import load_type
+from edge_runtime.services import Request, offer_services
 from edge_runtime.share import shipped_bundle
 from edge_runtime.sim_time import checked_clock
 from edge_runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
@@ -38,8 +43,9 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Arrival, Frame, ImageInput
-    from edge_runtime.parameters import Setting
+    from edge_runtime.frame import Arrival, Frame
+    from edge_runtime.interface import NodeInterface, Service
+    from edge_runtime.services import Handler
 
 Result = TypeVar("Result")
 
@@ -47,76 +53,83 @@ Result = TypeVar("Result")
 class SkillNode(LifecycleNode, ABC, Generic[Result]):
     """Serves a bundle on image topics; `Result` is what `process` hands to `publish`.
 
-    A subclass says `node_name`, `skill`, `inputs` (the first one's header goes to the outputs) and
-    `settings` (its own parameters), and implements `load`, `process` and `publish`. These three
-    may raise any SuiteError; nothing that they raise ends the node.
+    A subclass has its `interface` and implements `load`, `process`, `publish` and `unload`; `reset`
+    where it remembers something from frame to frame, `handlers` where it offers services of its
+    own. All may raise any SuiteError; nothing that they raise ends the node.
     """
 
-    node_name: ClassVar[str]
-    skill: ClassVar[str]
-    inputs: ClassVar[tuple[ImageInput, ...]]
-    settings: ClassVar[tuple[Setting, ...]] = ()
+    interface: ClassVar[NodeInterface]
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         """Take the keyword arguments of `rclpy.node.Node`."""
         super().__init__(
-            self.node_name, automatically_declare_parameters_from_overrides=True, **options
+            self.interface.name, automatically_declare_parameters_from_overrides=True, **options
         )
         self._state = "unconfigured"
-        self._outputs: list[LifecyclePublisher[Any]] = []
+        self.outputs: dict[str, LifecyclePublisher[Any]] = {}
         self._pictures: list[Picture[Result]] = []
         self._served: Engine | None = None
         self.parameters = Settings(
-            self, self.all_settings(), lambda: self._state in {"inactive", "active"}
+            self, self.interface.parameters, lambda: self._state in {"inactive", "active"}
         )
         self._reporter = Reporter(self)
-        self._inputs = Inputs(self, self.inputs, self._reporter)
+        self._inputs = Inputs(self, self.interface, self._reporter)
+        self._newest: Arrival | None = None
+        if self.interface.camera_pose:
+            self.camera_poses = CameraPoses(self)
         self._worker = Worker(self._handle, self._reporter.fail)
         self._painter = Worker(self._paint, self._reporter.fail)
+        offer_services(self, self._all_handlers(), self._ask)
         # A steady clock: with use_sim_time and no /clock the node must still say that it is alive.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._report, clock=steady)
 
     @abstractmethod
     def load(self, bundle: Bundle, engine: Engine) -> None:
-        """Get ready; make outputs with `create_output`, `create_picture`. Called in configure."""
+        """Get ready; say with `create_picture` how pictures are drawn. Called in configure."""
 
     @abstractmethod
     def process(self, frame: Frame, stopwatch: Stopwatch) -> Result:
-        """Compute the result of a frame, timing its stages. Called in the worker's thread."""
+        """Compute the result of a frame, timing its stages. Called in the worker's thread.
+
+        While a request is answered, so are `handlers` and `reset`: never two of them at once.
+        """
 
     @abstractmethod
     def publish(self, frame: Frame, result: Result) -> None:
-        """Publish the result under the frame's header. Called in the worker's thread."""
+        """Publish the result on `self.outputs` under the frame's header, in the same thread.
+
+        `outputs`: by topic, as the interface names it. Where nobody subscribes to one that is
+        `watched`, its message need not be made.
+        """
 
     @abstractmethod
     def unload(self) -> None:
         """Let go of the engine and what `load` made. Called in cleanup and after a failed load."""
 
-    @classmethod
-    def all_settings(cls) -> tuple[Setting, ...]:
-        """Return every parameter of the node: the common ones and the skill's own."""
-        kinds = [image.kind for image in cls.inputs]
-        special = [DEPTH_TRANSPORT] * ("depth" in kinds) + [SLOP] * (len(kinds) > 1)
-        return (*COMMON, *special, *cls.settings)
+    def reset(self) -> None:
+        """Forget earlier frames: the next one is a first one.
 
-    def create_output(
-        self, message_type: type[Any], topic: str, depth: int = 10
-    ) -> LifecyclePublisher[Any]:
-        """Return a reliable publisher that speaks while the node is active, until cleanup."""
-        publisher = self.create_lifecycle_publisher(message_type, topic, result_qos(depth))
-        self._outputs.append(publisher)
-        return publisher
+        Called before the first frame after activation, when stamps go back (a bag that begins
+        anew), and by the service `~/reset` where the interface has it.
+        """
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """Return what does each service of the interface, by its name, but `RESET` and `DECIDE`.
+
+        A handler takes request and response, as rclpy's do; it is called in the worker's thread.
+        What it raises refuses the request, in the response's `message`.
+        """
+        return {}
 
     def create_picture(self, topic: str, draw: Callable[[Frame, Result], NDArray[Any]]) -> None:
-        """Show what was found: raw on `topic`, as JPEG on `topic`/compressed, until cleanup.
+        """Say how a picture of the interface is drawn: raw on `topic`, JPEG on `topic`/compressed.
 
         `draw` makes a picture, (H, W, 3) uint8 BGR, while somebody watches. It is called in a
         thread of its own after the answer is published, so that no answer waits for a picture;
         a newer frame takes the place of one that is not drawn yet. It must not write to the frame.
         """
-        raw = self.create_output(Image, topic, depth=1)
-        compressed = self.create_output(CompressedImage, f"{topic}/compressed", depth=1)
+        raw, compressed = self.outputs[topic], self.outputs[f"{topic}/compressed"]
         self._pictures.append(Picture(draw, raw, compressed))
 
     def start(self) -> None:
@@ -141,17 +154,21 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         """Start the worker and listen."""
 
         def activate() -> None:
-            self._worker.start()
-            self._painter.start()
-            slop = self.parameters["slop"] if len(self.inputs) > 1 else 0.0
-            self._decode = partial(
-                decode,
-                inputs=self._inputs.by_name,
+            self.reset()
+            on_request = DECIDE in self.interface.services
+            self._on_request = on_request and self.parameters[MODE.name] == ON_REQUEST
+            self._decoder = Decoder(
+                self.interface.images,
                 rectified=self.parameters["rectified"],
                 max_pixels=round(self.parameters["max_megapixels"] * 1e6),
             )
+            if self.interface.camera_pose:
+                self.camera_poses.given = self.parameters[CAMERA_POSE.name]
+            slop = self.parameters[SLOP.name] if len(self.interface.images) > 1 else 0.0
+            self._worker.start()
+            self._painter.start()
             try:
-                self._inputs.open(self._transports(), slop, self._deliver)
+                self._inputs.open(self._transports(), slop, self._deliver, self._begin_anew)
             except Exception:
                 self._stop()
                 raise
@@ -252,8 +269,8 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
     def _load(self) -> None:
         given = self.parameters["bundle"]
-        path = expand_user(given) if given else shipped_bundle(self.skill)
-        bundle = load_bundle(path, self.skill)
+        path = expand_user(given) if given else shipped_bundle(self.interface.skill)
+        bundle = load_bundle(path, self.interface.skill)
         precision = self.parameters["precision"]
         engine = open_engine(
             bundle,
@@ -264,6 +281,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._served = engine
         try:
             engine.warm_up()
+            self._open_outputs()
             self.load(bundle, engine)
         except Exception:
             self._release()
@@ -277,10 +295,19 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         said = ", ".join(f"{key} {value}" for key, value in description.items())
         self.get_logger().info(f"serving {bundle.manifest.name} from {bundle.path}: {said}")
 
+    def _open_outputs(self) -> None:
+        wanted = [(o.topic, load_type(o.type), o.depth) for o in self.interface.outputs]
+        for topic in self.interface.pictures:
+            wanted += [(topic, Image, 1), (f"{topic}/compressed", CompressedImage, 1)]
+        for topic, type_, depth in wanted:
+            publisher = self.create_lifecycle_publisher(type_, topic, result_qos(depth))
+            self.outputs[topic] = publisher
+
     def _transports(self) -> dict[str, str]:
         """Return by kind of input what is put after a topic's name."""
-        transports = {"colour": self.parameters["image_transport"]}
-        if DEPTH_TRANSPORT in self.all_settings():
+        colour = self.parameters["image_transport"]
+        transports = {"colour": colour, "right colour": colour}
+        if DEPTH_TRANSPORT in self.interface.parameters:
             transports["depth"] = self.parameters[DEPTH_TRANSPORT.name]
         return transports
 
@@ -288,11 +315,12 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._inputs.close()
         self._worker.stop()
         self._painter.stop()
+        self._newest = None
 
     def _release(self) -> None:
-        for publisher in self._outputs:
+        for publisher in self.outputs.values():
             self.destroy_lifecycle_publisher(publisher)
-        self._outputs.clear()
+        self.outputs.clear()
         self._pictures.clear()
         self._reporter.forget()
         self._state = "unconfigured"
@@ -301,30 +329,94 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             self._served.close()
             self._served = None
 
-    def _deliver(self, arrivals: Sequence[Arrival]) -> None:
-        self._reporter.tally.add("dropped", self._worker.give(arrivals))
+    def _all_handlers(self) -> dict[Service, Handler]:
+        every: dict[str, Handler] = {RESET.name: self._reset, DECIDE.name: self._decide}
+        for name, does in self.handlers().items():
+            every[name] = partial(self._logged, name, does)
+        return {service: every[service.name] for service in self.interface.services}
 
-    def _handle(self, arrival: Arrival) -> None:
-        stopwatch = Stopwatch()
-        stopwatch.add("queue", (time.perf_counter() - arrival.received) * 1e3)
+    def _logged(self, name: str, does: Handler, request: object, response: object) -> None:
         try:
-            with stopwatch.stage("decode"):
-                frame = self._decode(arrival)
-            for error in frame.unusable:
-                self._reporter.incomplete(error.kind, str(error))
-            result = self.process(frame, stopwatch)
-            with stopwatch.stage("publish"):
-                self.publish(frame, result)
-            stopwatch.add("total", (time.perf_counter() - arrival.received) * 1e3)
-            self._reporter.processed(frame.header, stopwatch.stages)
-            if any(picture.is_watched for picture in self._pictures):
-                self._painter.give([(frame, result)])
+            does(request, response)
+        except Exception as error:
+            self._reporter.refused(name, one_line(error))
+            raise
+
+    def _ask(self, service: Service, request: Request) -> str:
+        if self._state != "active":
+            return f"{service.name} is refused: the node is {self._state}; activate it first"
+        if service == RESET:
+            self._inputs.forget()
+            self._newest = None
+        self._worker.ask(request)
+        return ""
+
+    def _begin_anew(self) -> None:
+        self._newest = None
+        self._worker.ask(Request(lambda: self._reset(None, None), ""))
+
+    def _reset(self, _request: object, response: Any) -> None:  # noqa: ANN401
+        try:
+            self.reset()
+        except Exception as error:
+            self._reporter.fail(error)
+            raise
+        if response is not None:
+            response.message = "the next image is a first one"
+
+    def _decide(self, _request: object, response: Any) -> None:  # noqa: ANN401
+        asked = time.perf_counter()
+        if not self._on_request:
+            msg = f"the parameter {MODE.name!r} is not {ON_REQUEST!r}: every image is answered"
+            raise SettingError(msg)
+        arrival = self._newest
+        if arrival is None:
+            msg = f"no image yet: none came on {self._inputs.topic} since the start or a reset"
+            raise MessageError(msg, "no image")
+        try:
+            header = self._serve(replace(arrival, received=asked))
         except MessageError as error:
             self._reporter.reject(error.kind, str(error))
+            raise
+        except Exception as error:
+            self._reporter.fail(error)
+            raise
+        stamp = header.stamp
+        response.message = decision_message(stamp.sec, stamp.nanosec)
+
+    def _deliver(self, arrivals: Sequence[Arrival]) -> None:
+        if self._on_request:
+            self._newest = arrivals[-1]
+        else:
+            self._reporter.tally.add("dropped", self._worker.give(arrivals))
+
+    def _handle(self, arrival: Arrival) -> None:
+        try:
+            self._serve(arrival)
+        except MessageError as error:
+            self._reporter.reject(error.kind, str(error))
+
+    def _serve(self, arrival: Arrival) -> Any:  # noqa: ANN401
+        """Answer images, and return their header."""
+        stopwatch = Stopwatch()
+        stopwatch.add("queue", (time.perf_counter() - arrival.received) * 1e3)
+        with stopwatch.stage("decode"):
+            frame = self._decoder.decode(arrival)
+        for error in frame.unusable:
+            self._reporter.incomplete(error.kind, str(error))
+        result = self.process(frame, stopwatch)
+        with stopwatch.stage("publish"):
+            self.publish(frame, result)
+        stopwatch.add("total", (time.perf_counter() - arrival.received) * 1e3)
+        self._reporter.processed(frame.header, stopwatch.stages)
+        if any(picture.is_watched for picture in self._pictures):
+            self._painter.give([(frame, result)])
+        return frame.header
 
     def _paint(self, found: tuple[Frame, Result]) -> None:
         for picture in self._pictures:
             picture.publish(*found)
 
     def _report(self) -> None:
-        self._reporter.report(self._state, self._inputs, self.parameters["latency_budget_ms"])
+        inputs, budget = self._inputs, self.parameters["latency_budget_ms"]
+        self._reporter.report(self._state, inputs.topic, inputs.last_received, inputs.age_s, budget)

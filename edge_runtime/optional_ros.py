@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rclpy import subscription as subscriptions
+from rclpy.duration import Duration
+from rclpy.time import Time
 
+try:
+    import tf2_ros
+except ImportError:  # only with a ROS installation, not among the wheels
+    tf2_ros = None
 try:
     from rclpy import event_handler as events
 except ImportError:  # Humble
@@ -49,3 +55,32 @@ def create_subscription(
         return subscribe(message_lost=lambda event: on_lost(event.total_count_change))
     except events.UnsupportedEventTypeError:  # not every middleware counts them
         return subscribe()
+
+
+def transform_lookup(node: Node) -> Callable[[str, str, Any, float], Any] | None:
+    """Listen to TF; None without tf2_ros.
+
+    Returns:
+        A function of target frame, source frame, stamp (all zeros: the newest) and patience [s]
+        that returns the geometry_msgs/Transform from source to target, and raises LookupError with
+        TF's reason.
+    """
+    if tf2_ros is None:
+        return None
+    buffer = tf2_ros.Buffer()
+    buffer.listener = tf2_ros.TransformListener(buffer, node)  # which nobody else keeps alive
+
+    def look_up(target: str, source: str, stamp: Any, patience_s: float) -> Any:  # noqa: ANN401
+        time = Time.from_msg(stamp)
+        try:
+            found = buffer.lookup_transform(target, source, time, Duration(seconds=patience_s))
+        except tf2_ros.TransformException as error:
+            raise LookupError(str(error)) from error
+        return found.transform
+
+    return look_up
+
+
+def transform_broadcaster(node: Node) -> Callable[[Any], None] | None:
+    """Return what sends a geometry_msgs/TransformStamped; None without tf2_ros."""
+    return None if tf2_ros is None else tf2_ros.TransformBroadcaster(node).sendTransform

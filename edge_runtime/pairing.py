@@ -49,8 +49,8 @@ def _is_near(item: _Item, other: _Item, slop_ns: int) -> bool:
 class _Partner:
     """Another input than the first: its last messages, and how they match the first one's."""
 
-    def __init__(self) -> None:
-        self.messages: deque[_Item] = deque(maxlen=_WAITING)
+    def __init__(self, held: int) -> None:
+        self.messages: deque[_Item] = deque(maxlen=held)
         # Since the last match: its own messages, and those of the first input without it.
         self._came = 0
         self._missed = 0
@@ -103,18 +103,25 @@ class Pairing:
     second), by its rhythm a message with this stamp is due, and not longer than `_PATIENCE_NS`; and
     not at all while its stamps do not match. So a depth stream that is slower than the colour
     stream, or that has another clock, holds nothing up. Sets come out in the order of the first
-    input. A message that is overtaken by a complete set, or by `_WAITING` newer ones, goes with
+    input. A message that is overtaken by a complete set, or by `held` newer ones, goes with
     what there is; without a required partner it is unpaired.
     """
 
-    def __init__(self, first: str, required: Sequence[str], optional: Sequence[str]) -> None:
+    def __init__(
+        self,
+        first: str,
+        required: Sequence[str],
+        optional: Sequence[str],
+        held: int = _WAITING,
+    ) -> None:
         self.slop_ns = 0
         self.unpaired = 0
         self._first = first
         self._required = set(required)
         self._waiting: deque[_Item] = deque()
-        self._gone: deque[_Item] = deque(maxlen=_WAITING)
-        self._partners = {name: _Partner() for name in [*required, *optional]}
+        self._gone: deque[_Item] = deque(maxlen=held)
+        self._held = held
+        self._partners = {name: _Partner(held) for name in [*required, *optional]}
 
     @property
     def is_waiting(self) -> bool:
@@ -144,9 +151,11 @@ class Pairing:
         """Return the sets that can go at this time, oldest first."""
         at = int(now * _SECOND)
         ready = [index for index, item in enumerate(self._waiting) if self._can_go(item, at)]
-        going = max([0, len(self._waiting) - _WAITING, *(index + 1 for index in ready)])
+        return self._go(max([0, len(self._waiting) - self._held, *(i + 1 for i in ready)]))
+
+    def _go(self, count: int) -> list[dict[str, Any]]:
         sets = []
-        for item in [self._waiting.popleft() for _ in range(going)]:
+        for item in [self._waiting.popleft() for _ in range(count)]:
             found = {}
             for name, partner in self._partners.items():
                 nearest = partner.nearest(item, self.slop_ns)
@@ -181,7 +190,7 @@ class Pairing:
         """Forget all messages, for example because time jumped."""
         self._waiting.clear()
         self._gone.clear()
-        self._partners = {name: _Partner() for name in self._partners}
+        self._partners = {name: _Partner(self._held) for name in self._partners}
 
     def _can_go(self, item: _Item, now: int) -> bool:
         patient = now - item.arrival < _PATIENCE_NS
@@ -195,8 +204,27 @@ class Pairing:
 
     def _came_just_late(self, item: _Item) -> bool:
         """Whether a message would have been a partner if one gone without it had waited."""
-        overtaken = max(0, len(self._gone) + len(self._waiting) - _WAITING)
+        overtaken = max(0, len(self._gone) + len(self._waiting) - self._held)
         return any(
             _is_near(item, gone, self.slop_ns) and item.arrival - gone.arrival < _PATIENCE_NS
             for gone in islice(self._gone, overtaken, None)
+        )
+
+
+class RecordedPairing(Pairing):
+    """The same for messages of a recording, which come as fast as they are read.
+
+    No clock tells what is still to come: a first message waits until each partner has one with its
+    stamp or a later one. `rest` gives those that wait when the recording ends.
+    """
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Return the sets of the first messages that wait, oldest first."""
+        return self._go(len(self._waiting))
+
+    def _can_go(self, item: _Item, now: int) -> bool:
+        del now
+        return all(
+            partner.messages and partner.messages[-1].stamp >= item.stamp
+            for partner in self._partners.values()
         )

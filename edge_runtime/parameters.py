@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -15,83 +14,17 @@ from rcl_interfaces.msg import (
 from rclpy.parameter import Parameter
 
 from edge_runtime.errors import SettingError
+from edge_runtime.setting import CHANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rclpy.node import Node
 
+    from edge_runtime.setting import Setting
+
 # Declared by rclpy itself.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
-_CHANGES = {
-    "start": "read only when the node starts",
-    "configure": "read when the node is configured: clean it up before changing this",
-    "always": "may be changed at any time",
-}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One parameter.
-
-    `low` and `high` are inclusive and go together; `allowed` lists the values of a choice.
-    `changes`: "start" is read-only, "configure" may be set while the node is unconfigured,
-    "always" takes effect at once.
-    """
-
-    name: str
-    default: bool | float | str
-    description: str
-    low: float = -math.inf
-    high: float = math.inf
-    allowed: tuple[str, ...] = ()
-    changes: Literal["start", "configure", "always"] = "configure"
-
-    def check(self, value: object) -> Any:  # noqa: ANN401
-        """Return the value in this parameter's type; an integer may stand for a float.
-
-        Raises:
-            SettingError: the wrong type, out of range, or not one of the choices.
-
-        """
-        wanted = type(self.default)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            msg = f"parameter {self.name!r} is {value!r}: it must be {self._allowed()}"
-            raise SettingError(msg)
-        outside = isinstance(value, (int, float)) and not self.low <= value <= self.high
-        if outside or (self.allowed and value not in self.allowed):
-            msg = f"parameter {self.name!r} is {value!r}: allowed are {self._allowed()}"
-            raise SettingError(msg)
-        return value
-
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` shows."""
-        descriptor = ParameterDescriptor(
-            description=self.description,
-            read_only=self.changes == "start",
-            additional_constraints=f"{self._allowed()}; {_CHANGES[self.changes]}",
-        )
-        if math.isfinite(self.low):
-            if isinstance(self.default, float):
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=float(self.low), to_value=float(self.high))
-                ]
-            else:
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)
-                ]
-        return descriptor
-
-    def _allowed(self) -> str:
-        if self.allowed:
-            return " or ".join(map(repr, self.allowed))
-        if math.isfinite(self.low):
-            return f"{self.low} to {self.high}"
-        return {bool: "true or false", int: "an integer", float: "a number"}.get(
-            type(self.default), "a text"
-        )
 
 
 class Settings:
@@ -153,9 +86,7 @@ class Settings:
             value = setting.check(given)
         except SettingError as error:
             self.problems.append(str(error))
-        self._node.declare_parameter(
-            setting.name, value, setting.descriptor(), ignore_override=True
-        )
+        self._node.declare_parameter(setting.name, value, describe(setting), ignore_override=True)
 
     def _check(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         for parameter in parameters:
@@ -167,6 +98,25 @@ class Settings:
             except SettingError as error:
                 return SetParametersResult(successful=False, reason=str(error))
             if setting.changes == "configure" and self._is_configured():
-                reason = f"parameter {setting.name!r} is {_CHANGES['configure']}"
+                reason = f"parameter {setting.name!r} is {CHANGES['configure']}"
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
+
+
+def describe(setting: Setting) -> ParameterDescriptor:
+    """Return what `ros2 param describe` shows."""
+    descriptor = ParameterDescriptor(
+        description=setting.description,
+        read_only=setting.changes == "start",
+        additional_constraints=setting.constraints,
+    )
+    if math.isfinite(setting.low):
+        if isinstance(setting.default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(setting.low), to_value=float(setting.high))
+            ]
+        else:
+            descriptor.integer_range = [
+                IntegerRange(from_value=int(setting.low), to_value=int(setting.high), step=1)
+            ]
+    return descriptor

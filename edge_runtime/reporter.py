@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecycleNode
 
-    from edge_runtime.inputs import Inputs
-
 _WINDOW = 300
 _WHEN_LOST = (
     "publish compressed, smaller or fewer images, or give the camera's process the Fast DDS "
@@ -94,16 +92,26 @@ class Reporter:
         if due := self._complaints.due("request", line):
             self._node.get_logger().warning(due)
 
-    def report(self, state: str, inputs: Inputs, budget_ms: float) -> None:
-        """Publish the diagnostics; to be called once a second."""
+    def refused(self, service: str, reason: str) -> None:
+        """Log a request that was not fulfilled."""
+        if due := self._complaints.due(service, f"{service}: {reason}"):
+            self._node.get_logger().warning(due)
+
+    def report(
+        self, state: str, topic: str, last: float | None, age_s: float | None, budget_ms: float
+    ) -> None:
+        """Publish the diagnostics; to be called once a second.
+
+        `topic` of the first input, its last message's arrival (`time.monotonic()`) and age; None
+        without one.
+        """
         now = time.monotonic()
         self.tally.tick(now)
-        last = inputs.last_received
         health = Health(
             state=state,
-            topic=inputs.topic,
+            topic=topic,
             silence_s=None if last is None else now - last,
-            age_s=inputs.age_s,
+            age_s=age_s,
             latency=self._window.percentiles(),
             budget_ms=budget_ms,
             engine=self.engine,

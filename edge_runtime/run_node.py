@@ -58,22 +58,22 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         arguments = [*words, *NO_LOG_FILE] if fault else words
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except SettingError as error:
-        sys.stderr.write(f"{node_class.node_name}: {error}\n")
+        sys.stderr.write(f"{node_class.interface.name}: {error}\n")
         return _FAILED
     except Exception as error:  # noqa: BLE001 - rclpy raises what the C library says
         said = _said(error)
         # rclpy's own: RCLInvalidROSArgsError, UnknownROSArgsError.
         wrong_words = type(error).__name__.endswith("ROSArgsError")
         remedy = _SYNTAX if wrong_words else _ENVIRONMENT
-        sys.stderr.write(f"{node_class.node_name}: {said}: {remedy}\n")
+        sys.stderr.write(f"{node_class.interface.name}: {said}: {remedy}\n")
         return _USAGE if wrong_words else _FAILED
     if fault:
-        line = f"{node_class.node_name}: no log file: {fault}: let ROS_LOG_DIR name another folder"
-        sys.stderr.write(f"{line}\n")
+        line = f"no log file: {fault}: let ROS_LOG_DIR name another folder"
+        sys.stderr.write(f"{node_class.interface.name}: {line}\n")
     try:
         node = node_class()
     except Exception as error:  # noqa: BLE001 - rclpy raises what the middleware says
-        sys.stderr.write(f"{node_class.node_name}: {_said(error)}: {_ENVIRONMENT}\n")
+        sys.stderr.write(f"{node_class.interface.name}: {_said(error)}: {_ENVIRONMENT}\n")
         rclpy.shutdown()
         return _FAILED
     try:
@@ -126,8 +126,8 @@ def _give_up(node: SkillNode[Any], failures: Sequence[Exception]) -> None:
 def _parser(node_class: type[SkillNode[Any]]) -> argparse.ArgumentParser:
     lines = [
         f"  {setting.name} (default {setting.default!r}): {setting.description}; "
-        f"{setting.descriptor().additional_constraints}"
-        for setting in node_class.all_settings()
+        f"{setting.constraints}"
+        for setting in node_class.interface.parameters
     ]
     parser = argparse.ArgumentParser(
         description=(inspect.getdoc(node_class) or "").partition("\n")[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -10,6 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Item = TypeVar("Item")
+
+
+class Job(ABC):
+    """Work that somebody asked for: nothing newer takes its place."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """Do it."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Learn that it will not be done; must not raise."""
 
 
 class Worker(Generic[Item]):
@@ -21,6 +34,8 @@ class Worker(Generic[Item]):
     def __init__(self, work: Callable[[Item], None], failed: Callable[[Exception], None]) -> None:
         self._work = work
         self._failed = failed
+        # What is worked on in any case, then the newest items.
+        self._ahead: deque[Item | Job] = deque()
         self._waiting: deque[Item] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -42,25 +57,44 @@ class Worker(Generic[Item]):
             self._changed.notify()
             return replaced
 
-    def stop(self) -> None:
-        """Finish the item in work, forget the waiting ones, and end the thread."""
+    def ask(self, job: Job) -> None:
+        """Have a job run after all that waits now; cancel it where no thread works."""
         with self._changed:
-            thread, self._thread = self._thread, None
+            if self._thread is None:
+                job.cancel()
+                return
+            self._ahead.extend(self._waiting)
+            self._ahead.append(job)
             self._waiting.clear()
             self._changed.notify()
+
+    def stop(self) -> None:
+        """Finish what is in work, cancel the jobs, forget the items, and end the thread."""
+        with self._changed:
+            thread, self._thread = self._thread, None
+            ahead, self._ahead = self._ahead, deque()
+            self._waiting.clear()
+            self._changed.notify()
+        for one in ahead:
+            if isinstance(one, Job):
+                one.cancel()
         if thread is not None:
             thread.join()
 
     def _run(self) -> None:
         while (item := self._next()) is not None:
             try:
-                self._work(item)
+                if isinstance(item, Job):
+                    item.run()
+                else:
+                    self._work(item)
             # Whatever one item does, the next one is served.
             except Exception as error:  # noqa: BLE001, PERF203
                 self._failed(error)
 
-    def _next(self) -> Item | None:
+    def _next(self) -> Item | Job | None:
         with self._changed:
-            while not self._waiting and self._thread is not None:
+            while not (self._ahead or self._waiting) and self._thread is not None:
                 self._changed.wait()
-            return self._waiting.popleft() if self._waiting else None
+            queue = self._ahead or self._waiting
+            return queue.popleft() if queue else None

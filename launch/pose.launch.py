@@ -9,33 +9,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from pose_fcn.interface import ARM_POSE
+
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "pose.yaml"
-# The node itself is not asked: a launch may run in a Python that lacks the node's libraries.
-DEFAULTS: dict[str, Any] = yaml.safe_load(CONFIG.read_text())["/**/arm_pose"]["ros__parameters"]
-TOPICS = ("image", "camera_info", "depth")
+DEFAULTS = {setting.name: setting.default for setting in ARM_POSE.parameters}
 
 
 def generate_launch_description() -> LaunchDescription:
     """Return the arguments and the node."""
     return LaunchDescription(
         [
-            DeclareLaunchArgument(
-                "image", default_value="image", description="topic of the colour image"
-            ),
-            DeclareLaunchArgument(
-                "camera_info", default_value="camera_info", description="its camera info topic"
-            ),
-            DeclareLaunchArgument(
-                "depth",
-                default_value="depth",
-                description="topic of the depth image registered to it; may stay silent",
+            *(
+                DeclareLaunchArgument(
+                    given.topic, default_value=given.topic, description=given.description
+                )
+                for given in ARM_POSE.inputs
             ),
             DeclareLaunchArgument(
                 "config", default_value=str(CONFIG), description="parameter file, YAML"
@@ -67,11 +61,13 @@ def _node(context: LaunchContext) -> list[Node]:
     return [
         Node(
             package="compressed_grasp",
-            executable="pose_node",
-            name="arm_pose",
+            executable=ARM_POSE.executable,
+            name=ARM_POSE.name,
             namespace=LaunchConfiguration("namespace"),
             parameters=[LaunchConfiguration("config"), _given(context)],
-            remappings=[(topic, LaunchConfiguration(topic)) for topic in TOPICS],
+            remappings=[
+                (given.topic, LaunchConfiguration(given.topic)) for given in ARM_POSE.inputs
+            ],
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
             output="screen",
         )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sensor_msgs.msg import PointCloud2
-from visualization_msgs.msg import MarkerArray
 
-from edge_runtime.frame import ImageInput
 from edge_runtime.node import SkillNode
-from edge_runtime.parameters import Setting
 from pose_fcn.estimator import PoseEstimator
+from pose_fcn.interface import ARM_POSE, KEYPOINTS, MARKERS, OVERLAY
 from pose_fcn.lifting import lift_keypoints
 from pose_fcn.messages import keypoint_cloud, skeleton_markers
 from pose_fcn.overlay import draw_keypoints
@@ -36,34 +34,19 @@ class ArmPose(NamedTuple):
 class ArmPoseNode(SkillNode[ArmPose]):
     """Finds the keypoints of a robot arm in every camera image."""
 
-    node_name = "arm_pose"
-    skill = "pose"
-    inputs = (
-        ImageInput("image", "colour", camera_info="camera_info"),
-        ImageInput("depth", "depth", required=False),
-    )
-    settings = (
-        Setting(
-            "min_score",
-            default=0.0,
-            description="keypoints that score less are not found; 0 takes the bundle's threshold",
-            low=0.0,
-            high=1.0,
-        ),
-    )
+    interface = ARM_POSE
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
-        """Open the outputs and make the estimator."""
+        """Make the estimator."""
         self._estimator = PoseEstimator.from_bundle(
             bundle, engine.run, self.parameters["min_score"]
         )
-        self._cloud = self.create_output(PointCloud2, "~/keypoints")
-        self._markers = self.create_output(MarkerArray, "~/markers")
-        self.create_picture("~/overlay", self._draw)
+        self.create_picture(OVERLAY, self._draw)
 
     def unload(self) -> None:
         """Let go of the engine."""
-        self.__dict__.pop("_estimator", None)
+        with suppress(AttributeError):  # after a failed load
+            del self._estimator
 
     def process(self, frame: Frame, stopwatch: Stopwatch) -> ArmPose:
         """Estimate, and place the keypoints in space where there is calibrated depth."""
@@ -74,10 +57,12 @@ class ArmPoseNode(SkillNode[ArmPose]):
 
     def publish(self, frame: Frame, result: ArmPose) -> None:
         """Publish the keypoints; markers only for those who listen."""
-        self._cloud.publish(keypoint_cloud(result.keypoints, result.points, frame.header))
-        if self._markers.get_subscription_count():
+        cloud = keypoint_cloud(result.keypoints, result.points, frame.header)
+        self.outputs[KEYPOINTS].publish(cloud)
+        markers = self.outputs[MARKERS]
+        if markers.get_subscription_count():
             links, names = self._estimator.settings.links, self._estimator.names
-            self._markers.publish(skeleton_markers(result.points, links, names, frame.header))
+            markers.publish(skeleton_markers(result.points, links, names, frame.header))
 
     def _draw(self, frame: Frame, result: ArmPose) -> NDArray[Any]:
         links = self._estimator.settings.links

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_compression.protocol import Interface, RecipePath
-from edge_replay.protocol import Curve, FolderLabels, Input, Score
+from edge_replay.protocol import Curve, FolderLabels, Score
 from edge_runtime.bundle import TensorSpec, load_bundle
 from edge_runtime.share import shipped_bundle
 from pose_fcn.accuracy import (
@@ -21,6 +21,7 @@ from pose_fcn.accuracy import (
     pose_accuracy,
 )
 from pose_fcn.estimator import LONGEST_SIDE, STRIDE, PoseEstimator, PoseSettings
+from pose_fcn.interface import ARM_POSE, KEYPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edge_compression.protocol import Batch, JudgedSplit, Run, Split
-    from edge_replay.protocol import Answers
+    from edge_replay.protocol import Answers, PlayedRun
     from edge_worlds.arm.dataset import ImageSet, ImageSource, NegativeSource
     from edge_worlds.arm.model import ArmDescription
     from pose_fcn.network import FCNPose
     from pose_fcn.training_images import TrainingImages
 
-KEYPOINTS_TOPIC = "/arm_pose/keypoints"
+KEYPOINTS_TOPIC = ARM_POSE.resolve(KEYPOINTS)
 
 _SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added to the recipe's
 # By accuracy on validation images: a keypoint is better reported unsurely than not at all, and who
@@ -156,14 +157,7 @@ class PoseSkill:
     metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = PoseData
 
-    executable = "pose_node"
-    node_name = "arm_pose"
-    inputs = (
-        Input("image", "colour"),
-        Input("camera_info", "camera_info", required=False),
-        Input("depth", "depth", required=False),
-    )
-    outputs: Mapping[str, str] = {KEYPOINTS_TOPIC: "sensor_msgs/msg/PointCloud2"}
+    node = ARM_POSE
     work_stages = ("preprocess", "engine", "clustering")
 
     def uncompressed(self, data: PoseData) -> PoseData:
@@ -326,25 +320,25 @@ class PoseSkill:
         labels = np.where(images.in_image[..., None], images.keypoints, np.nan)
         return images, labels, np.linalg.norm(first - second, axis=1)
 
-    def score(
-        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
-    ) -> Score:
+    def score(self, run: PlayedRun) -> Score | None:
         """Compare keypoint clouds with a recording's `labels.json`, by the names of keypoints.
 
         What only one of labels and bundle knows is not judged, and noted.
         """
+        if run.labels is None:
+            return None
         from pose_fcn.labels import read_labels
         from pose_fcn.messages import cloud_pixels
 
-        known = read_labels(labels)
-        served = load_bundle(bundle or shipped_bundle(self.name), self.name)
+        known = read_labels(run.labels)
+        served = load_bundle(run.bundle or shipped_bundle(self.name), self.name)
         names = served.manifest.names
         columns = known.columns(names)
         shared = [place for place, column in enumerate(columns) if column is not None]
         note = known.differences(names)
         notes = () if note is None else (note,)
         frames = {frame.stamp: frame for frame in known.frames}
-        scored = [(frames[stamp], answers) for stamp, answers in results if stamp in frames]
+        scored = [(frames[stamp], answers) for stamp, answers in run.answers if stamp in frames]
         if not scored:
             return Score(
                 metrics={}, headline=HEADLINE, labelled=len(frames), answered=0, notes=notes

@@ -25,6 +25,7 @@ ON_THE_ROBOT = {
     "pose_fcn": {
         "estimator",
         "expansion_clustering",
+        "interface",
         "lifting",
         "messages",
         "node",

@@ -52,13 +52,13 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     (metadata / "entry_points.txt").write_text(
         "[compressed_grasp.skills]\nspot = spot_skill:SpotSkill\n"
         "faulty = spot_skill:FaultySkill\nnodeless = spot_skill:NodelessSkill\n"
+        "travel = travel_skill:TravelSkill\n"
     )
-    program = prefix / "lib" / "spot" / "spot_node"
-    program.parent.mkdir(parents=True)
-    program.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "spot" / "spot_node.py"}" "$@"\n'
-    )
-    program.chmod(0o755)
+    for name in ("spot_node", "travel_node"):
+        program = prefix / "lib" / "spot" / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "spot" / name}.py" "$@"\n')
+        program.chmod(0o755)
     path = [prefix / "site", HERE / "spot", *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,

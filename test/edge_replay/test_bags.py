@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from edge_replay.bags import Recording
 from edge_replay.cdr import restamped, stamp_of
-from edge_replay.protocol import Input
 from edge_replay.run import Settings
 from edge_runtime.errors import SettingError
+from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ TYPES = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
 INPUTS = (
     Input("color", "colour"),
-    Input("camera_info", "camera_info"),
+    Input("camera_info", "camera_info", of="color"),
     Input("depth", "depth", required=False),
 )
 MS = 1_000_000
@@ -134,7 +135,7 @@ def test_what_a_bag_lacks_is_said(tmp_path: Path) -> None:
 
 
 def test_ros_1_and_ros_2_form_of_a_recording_are_the_same(shared_data: Path) -> None:
-    inputs = (Input("image", "colour"), Input("camera_info", "camera_info"))
+    inputs = (Input("image", "colour"), Input("camera_info", "camera_info", of="image"))
     bags = shared_data / "bags"
     new = Recording(bags / "fiducial_board_611", inputs, {})
     old = Recording(bags / "fiducial_board_611.bag", inputs, {})
@@ -170,7 +171,7 @@ def test_a_new_stamp_changes_nothing_else() -> None:
 def test_colour_and_depth_are_told_apart_by_what_is_inside(
     shared_data: Path, name: str, transports: dict[str, str]
 ) -> None:
-    inputs = (INPUTS[0], Input("camera_info", "camera_info", required=False), INPUTS[2])
+    inputs = (INPUTS[0], replace(INPUTS[1], required=False), INPUTS[2])
     recording = Recording(shared_data / "field" / "bags" / name, inputs, {})
     assert {role: topic.transport for role, topic in recording.topics.items()} == transports
     assert recording.notes == []

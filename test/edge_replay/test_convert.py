@@ -14,9 +14,9 @@ from rosbags.highlevel import AnyReader
 from edge_replay.bags import Recording
 from edge_replay.convert import convert
 from edge_replay.datasets.layouts import open_sequence
-from edge_replay.protocol import Input
 from edge_runtime.errors import SettingError
 from edge_runtime.images import to_bgr
+from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -131,7 +131,7 @@ def test_the_search_ends_at_once_where_nothing_is_answered(suite: Suite, tmp_pat
             header = kinds["std_msgs/msg/Header"](
                 kinds["builtin_interfaces/msg/Time"](second, 0), "camera"
             )
-            message = kinds[type_](header, 2, 2, "odd8", 0, 2, np.zeros(4, np.uint8))
+            message = kinds[type_](header, 2, 2, "mono8", 0, 1, np.zeros(4, np.uint8))
             writer.write(connection, second * 10**9, types.serialize_cdr(message, type_))
     said = suite.replay(
         "run", "--skill", "spot", "--bag", tmp_path / "bag", "--bundle", suite.bundle,

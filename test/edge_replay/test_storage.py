@@ -16,8 +16,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from edge_replay.bags import Recording
-from edge_replay.protocol import Input
 from edge_runtime.errors import SettingError
+from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
     from collections.abc import Callable

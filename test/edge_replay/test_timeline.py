@@ -10,8 +10,8 @@ import pytest
 
 from edge_replay.bags import Recording
 from edge_replay.cdr import stamp_of
-from edge_replay.protocol import Input
 from edge_replay.timeline import LONGEST_PAUSE, SECOND, make_timeline
+from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
     from pathlib import Path

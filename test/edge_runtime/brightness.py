@@ -10,10 +10,10 @@ import numpy as np
 from geometry_msgs.msg import PointStamped
 
 from edge_runtime.errors import MessageError
-from edge_runtime.frame import ImageInput
+from edge_runtime.interface import Input, NodeInterface, Output
 from edge_runtime.node import SkillNode
-from edge_runtime.parameters import Setting
 from edge_runtime.run_node import run_node
+from edge_runtime.setting import Setting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,32 +24,39 @@ if TYPE_CHECKING:
     from edge_runtime.latency import Stopwatch
 
 
-class BrightnessNode(SkillNode[tuple[float, float, float]]):
-    """Publishes mean brightness (x), mean depth (y) and focal length (z), NaN where unknown."""
-
-    node_name = "brightness"
-    skill = "brightness"
-    inputs = (
-        ImageInput("image", "colour", camera_info="camera_info"),
-        ImageInput("depth", "depth", required=False),
-    )
-    settings = (
+BRIGHTNESS = NodeInterface(
+    name="brightness",
+    executable="brightness_node",
+    skill="brightness",
+    inputs=(
+        Input("image", "colour"),
+        Input("camera_info", "camera_info", required=False, of="image"),
+        Input("depth", "depth", required=False),
+    ),
+    outputs=(Output("/brightness/mean", "geometry_msgs/msg/PointStamped"),),
+    pictures=("~/picture",),
+    settings=(
         Setting("gain", 1.0, "factor of the result", 0.0, 10.0, changes="always"),
         Setting("delay_s", 0.0, "seconds that a frame takes longer", 0.0, 10.0, changes="always"),
         Setting("draw_s", 0.0, "seconds that a picture takes longer", 0.0, 10.0, changes="always"),
         Setting("load_s", 0.0, "seconds that configuring takes longer", 0.0, 100.0),
-    )
+    ),
+)
+
+
+class BrightnessNode(SkillNode[tuple[float, float, float]]):
+    """Publishes mean brightness (x), mean depth (y) and focal length (z), NaN where unknown."""
+
+    interface = BRIGHTNESS
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
-        assert bundle.manifest.skill == self.skill
+        assert bundle.manifest.skill == self.interface.skill
         self._engine = engine
-        self._output = self.create_output(PointStamped, "/brightness/mean")
         self.create_picture("~/picture", self._draw)
         time.sleep(self.parameters["load_s"])
 
     def unload(self) -> None:
         self._engine = None
-        self._output = None
 
     def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float, float]:
         image = frame.images["image"]
@@ -72,7 +79,7 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
     def publish(self, frame: Frame, result: tuple[float, float, float]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y, message.point.z = result
-        self._output.publish(message)
+        self.outputs["/brightness/mean"].publish(message)
 
     def _draw(self, _: Frame, result: tuple[float, float]) -> NDArray[np.uint8]:
         time.sleep(self.parameters["draw_s"])

@@ -43,12 +43,17 @@ def wait_until(true: Callable[[], object], what: str, instead: object = None) ->
 
 
 class NodeProcess:
-    """The brightness node; `lines` is what it has written so far."""
+    """A node; `lines` is what it has written so far."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        program: Path = PROGRAM,
+    ) -> None:
         self.lines: list[str] = []
         self._process = subprocess.Popen(
-            [sys.executable, PROGRAM, *arguments],
+            [sys.executable, program, *arguments],
             env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -101,8 +106,14 @@ class Client:
     """Publishes images, receives results, and drives the node's life."""
 
     def __init__(
-        self, *, reliable: bool = True, compressed: bool = False, namespace: str = ""
+        self,
+        *,
+        reliable: bool = True,
+        compressed: bool = False,
+        namespace: str = "",
+        name: str = "brightness",
     ) -> None:
+        self._name = name
         self._namespace = namespace
         self.results: queue.Queue[PointStamped] = queue.Queue()
         self.latency: list[DiagnosticArray] = []
@@ -120,8 +131,8 @@ class Client:
         self.depth = self._node.create_publisher(Image, "depth", qos)
         self.info = self._node.create_publisher(CameraInfo, "camera_info", qos)
         listen = self._node.create_subscription
-        listen(PointStamped, "/brightness/mean", self.results.put, 100)
-        listen(DiagnosticArray, "/brightness/latency", self.latency.append, 100)
+        listen(PointStamped, f"/{name}/mean", self.results.put, 100)
+        listen(DiagnosticArray, f"/{name}/latency", self.latency.append, 100)
         listen(DiagnosticArray, "/diagnostics", self.diagnostics.append, 100)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -145,7 +156,7 @@ class Client:
         publishers = (self.image, self.depth, self.info)
         wait_until(lambda: all(p.get_subscription_count() for p in publishers), "subscriptions")
         count = self._node.count_publishers
-        wait_until(lambda: count("/brightness/mean"), "the result's publisher")
+        wait_until(lambda: count(f"/{self._name}/mean"), "the result's publisher")
         # Matched here is not yet matched there: send probes until one is answered.
         if self._reliable and not self._compressed:
             wait_until(self._answers_probe, "the first answer")
@@ -189,6 +200,16 @@ class Client:
         request = ChangeState.Request(transition=Transition(id=number))
         return bool(self._call(ChangeState, "change_state", request).success)
 
+    def begin(self, kind: Any, name: str, **fields: Any) -> Any:  # noqa: ANN401
+        """Call a service; return the future of its response."""
+        return self._client(kind, name).call_async(kind.Request(**fields))
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:  # noqa: ANN401
+        """Call a service and return its response."""
+        future = self.begin(kind, name, **fields)
+        wait_until(future.done, f"an answer of {name}")
+        return future.result()
+
     def state(self) -> str:
         return str(self._call(GetState, "get_state", GetState.Request()).current_state.label)
 
@@ -201,7 +222,7 @@ class Client:
 
     def status(self, part: str) -> Any:  # noqa: ANN401
         """Return the newest diagnostic status of a part, waiting for the first one."""
-        name = f"brightness: {part}"
+        name = f"{self._name}: {part}"
         wait_until(lambda: self.diagnostics, "diagnostics")
         return next(status for status in self.diagnostics[-1].status if status.name == name)
 
@@ -215,16 +236,17 @@ class Client:
 
     def request(self, kind: Any, name: str, request: Any) -> None:  # noqa: ANN401
         """Call a service of the node's without waiting for an answer."""
-        key = (kind, name)
-        if key not in self._clients:
-            self._clients[key] = self._node.create_client(
-                kind, f"{self._namespace}/brightness/{name}"
-            )
-            assert self._clients[key].wait_for_service(PATIENCE_S)
-        self._clients[key].call_async(request)
+        self._client(kind, name).call_async(request)
+
+    def _client(self, kind: Any, name: str) -> Any:  # noqa: ANN401
+        if name not in self._clients:
+            path = f"{self._namespace}/{self._name}/{name}"
+            self._clients[name] = self._node.create_client(kind, path)
+            assert self._clients[name].wait_for_service(PATIENCE_S)
+        return self._clients[name]
 
     def _call(self, kind: Any, name: str, request: Any) -> Any:  # noqa: ANN401
-        client = self._node.create_client(kind, f"{self._namespace}/brightness/{name}")
+        client = self._node.create_client(kind, f"{self._namespace}/{self._name}/{name}")
         assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(request)
         wait_until(future.done, f"an answer of {name}")

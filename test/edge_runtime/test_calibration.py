@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import MessageError
-from edge_runtime.frame import Arrival, ImageInput, decode
+from edge_runtime.frame import Arrival, Decoder
+from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
     from edge_runtime.calibration import Calibration
@@ -38,6 +39,15 @@ def camera_info(**changes: object) -> SimpleNamespace:
 def calibration(
     info: SimpleNamespace, width: int = 640, height: int = 480, *, rectified: bool = False
 ) -> Calibration | None:
+    arrival = arrived(info, width, height)
+    decoder = Decoder([Input("image", "colour")], rectified=rectified)
+    frame = decoder.decode(arrival)
+    for error in frame.unusable:
+        raise error
+    return frame.calibration.get("image")
+
+
+def arrived(info: SimpleNamespace, width: int = 640, height: int = 480) -> Arrival:
     message = SimpleNamespace(
         header=None,
         width=width,
@@ -47,12 +57,17 @@ def calibration(
         is_bigendian=0,
         data=bytes(width * height),
     )
-    arrival = Arrival({"image": message}, {"image": info}, 0.0)
-    inputs = {"image": ImageInput("image", "colour")}
-    frame = decode(arrival, inputs, rectified=rectified)
-    for error in frame.unusable:
-        raise error
-    return frame.calibration.get("image")
+    return Arrival({"image": message}, {"image": info}, 0.0)
+
+
+def test_a_camera_info_is_read_again_only_when_it_says_something_else() -> None:
+    decoder = Decoder([Input("image", "colour")])
+    first, same, other, again = (
+        decoder.decode(arrived(camera_info(header=stamp, k=[focal, *K[1:]]))).calibration["image"]
+        for stamp, focal in enumerate((600.0, 600.0, 700.0, 600.0))
+    )
+    assert same is first
+    assert (other.matrix[0, 0], again.matrix[0, 0]) == (700.0, 600.0)
 
 
 def test_the_matrix_is_that_of_the_binned_window() -> None:

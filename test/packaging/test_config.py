@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from pose_fcn.node import ArmPoseNode
+from pose_fcn.interface import ARM_POSE
+
+if TYPE_CHECKING:
+    from edge_runtime.interface import NodeInterface
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.mark.parametrize(("file", "node"), [("pose.yaml", ArmPoseNode)])
-def test_config_file_holds_every_parameter_with_its_default(
-    file: str, node: type[ArmPoseNode]
-) -> None:
+@pytest.mark.parametrize(("file", "node"), [("pose.yaml", ARM_POSE)])
+def test_config_file_holds_every_parameter_with_its_default(file: str, node: NodeInterface) -> None:
     document = yaml.safe_load((CONFIG / file).read_text())
-    section = document[f"/**/{node.node_name}"]["ros__parameters"]
-    assert section == {setting.name: setting.default for setting in node.all_settings()}
-    for setting in node.all_settings():
+    section = document[f"/**/{node.name}"]["ros__parameters"]
+    assert section == {setting.name: setting.default for setting in node.parameters}
+    for setting in node.parameters:
         assert type(section[setting.name]) is type(setting.default), setting.name

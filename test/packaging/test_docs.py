@@ -20,7 +20,7 @@ from edge_compression.protocol import CompressibleSkill
 from edge_replay import commands as replay
 from edge_replay.protocol import ReplayableSkill
 from edge_worlds.arm import recording
-from pose_fcn.node import ArmPoseNode
+from pose_fcn.interface import ARM_POSE
 
 if TYPE_CHECKING:
     import argparse
@@ -95,6 +95,7 @@ def _parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_launch(words: list[str]) -> None:
     parameters = yaml.safe_load(text("config/pose.yaml"))["/**/arm_pose"]["ros__parameters"]
     known = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', text("launch/pose.launch.py"))
+    known += [source.topic for source in ARM_POSE.inputs]
     assert len(known) == 6
     assert words[0] == "pose.launch.py"
     for word in words[1:]:
@@ -102,9 +103,9 @@ def check_launch(words: list[str]) -> None:
 
 
 def check_node(words: list[str]) -> None:
-    settings = {setting.name for setting in ArmPoseNode.all_settings()}
+    settings = {setting.name for setting in ARM_POSE.parameters}
     names = {name for word in words for name in re.findall(r"^(\w+):=", word)}
-    assert names <= settings | {source.name for source in ArmPoseNode.inputs}
+    assert names <= settings | {source.topic for source in ARM_POSE.inputs}
     assert remove_ros_args(["pose_node", *words])[1:] in ([], ["--help"], ["--version"])
 
 
@@ -190,7 +191,8 @@ def test_the_skill_of_the_docs_fits_the_protocols(
         assert isinstance(skill, CompressibleSkill)
         assert isinstance(skill, ReplayableSkill)
         assert not node.__abstractmethods__
-        assert [source.name for source in node.inputs] == [skill.inputs[0].topic]
+        assert node.interface is skill.node
+        assert skill.node.skill == skill.name
         for name in ("train.yaml", "compress.yaml"):
             recipe.load_recipe(tmp_path / name).data(skill.data_model)
         bgr, place = importlib.import_module("spot.skill").picture(skill.data_model(), "train", 0)

@@ -16,6 +16,7 @@ from edge_runtime import bundle
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr
 from edge_worlds.arm.model import ArmDescription, SceneRanges
+from pose_fcn.interface import ARM_POSE
 from pose_fcn.node import ArmPoseNode
 from pose_fcn.skill import Negatives, PoseData
 
@@ -116,8 +117,8 @@ def test_tables_of_keys_are_those_of_the_models(
 
 def test_table_of_parameters_is_that_of_the_node() -> None:
     rows = []
-    for setting in ArmPoseNode.all_settings():
-        allowed = setting.descriptor().additional_constraints.partition(";")[0]
+    for setting in ARM_POSE.parameters:
+        allowed = setting.constraints.partition(";")[0]
         value = (
             str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
         )

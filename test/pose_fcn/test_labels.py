@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from edge_replay.protocol import PlayedRun
 from edge_runtime.bundle import load_bundle
 from edge_runtime.errors import SettingError
 from edge_runtime.share import shipped_bundle
@@ -15,6 +16,8 @@ from pose_fcn.skill import KEYPOINTS_TOPIC, PoseSkill
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edge_replay.protocol import Score
 
 
 def test_the_real_photos_labels_are_read(shared_data: Path, tmp_path: Path) -> None:
@@ -52,6 +55,14 @@ def test_labels_of_another_arm_are_refused(tmp_path: Path) -> None:
         read_labels(path).columns(["elbow"])
 
 
+def scored(answers: list[Any], labels: Path) -> Score:
+    """Score answers of a run whose recording does not matter."""
+    recording: Any = None
+    score = PoseSkill().score(PlayedRun(answers, [], recording, labels, None))
+    assert score is not None
+    return score
+
+
 def test_another_arm_that_shares_some_names_is_scored_on_those_and_said(tmp_path: Path) -> None:
     """The labels know base and a knee; the bundle knows base and seven others."""
     path = tmp_path / "labels.json"
@@ -61,7 +72,7 @@ def test_another_arm_that_shares_some_names_is_scored_on_those_and_said(tmp_path
     rows = np.full((8, 6), np.nan, "<f4")
     rows[0, 3:5] = (12, 10)
     answers = {KEYPOINTS_TOPIC: SimpleNamespace(data=rows.tobytes())}
-    score = PoseSkill().score([(5, answers)], path, None)
+    score = scored([(5, answers)], path)
     assert score.metrics["pck@2.5px"] == score.metrics["found"] == 1.0
     (note,) = score.notes
     assert "scored on the 1 keypoints in both labels and bundle: base;" in note
@@ -78,4 +89,4 @@ def test_another_arm_that_shares_some_names_is_scored_on_those_and_said(tmp_path
             }
         )
     )
-    assert PoseSkill().score([], path, None).notes == ()
+    assert scored([], path).notes == ()

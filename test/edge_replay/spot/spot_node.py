@@ -5,42 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
+from spot_interface import CENTRE, SPOT
 
-from edge_runtime.frame import Frame, ImageInput
 from edge_runtime.node import SkillNode
-from edge_runtime.parameters import Setting
 from edge_runtime.run_node import run_node
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
+    from edge_runtime.frame import Frame
     from edge_runtime.latency import Stopwatch
 
 
 class SpotNode(SkillNode[tuple[float, float]]):
     """Finds the brightest spot."""
 
-    node_name: ClassVar[str] = "spot"
-    skill: ClassVar[str] = "spot"
-    inputs: ClassVar[tuple[ImageInput, ...]] = (
-        ImageInput("image", "colour", camera_info="camera_info"),
-    )
-    settings: ClassVar[tuple[Setting, ...]] = (
-        Setting("delay_ms", 0.0, "time that a frame takes at least", 0.0, 1000.0),
-        Setting("tires_after", 0, "frames in a row after which one takes longer; 0 never", 0, 1000),
-        Setting("die_after", 0, "end the process in this frame; 0 never", 0, 1000),
-    )
+    interface = SPOT
 
     def load(self, bundle: Bundle, engine: Engine) -> None:
         del bundle
         self._run = engine.run
         self._count = self._in_a_row = 0
         self._rests_since = 0.0
-        self._centre = self.create_output(PointStamped, "~/centre")
 
     def unload(self) -> None:
         """Keep nothing but the engine."""
@@ -69,7 +59,7 @@ class SpotNode(SkillNode[tuple[float, float]]):
     def publish(self, frame: Frame, result: tuple[float, float]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y = result
-        self._centre.publish(message)
+        self.outputs[CENTRE].publish(message)
 
 
 if __name__ == "__main__":

@@ -7,34 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from spot_interface import CENTRE, SPOT
 
-from edge_replay.protocol import Answers, Curve, FolderLabels, Input, Score
+from edge_replay.protocol import Answers, Curve, FolderLabels, PlayedRun, Score
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-TOPIC = "/spot/centre"
+TOPIC = SPOT.resolve(CENTRE)
 
 
 class SpotSkill:
     name = "spot"
-    executable = "spot_node"
-    node_name = "spot"
-    inputs = (
-        Input("image", "colour"),
-        Input("camera_info", "camera_info", required=False),
-    )
-    outputs: Mapping[str, str] = {TOPIC: "geometry_msgs/msg/PointStamped"}
+    node = SPOT
     work_stages = ("engine",)
 
-    def score(
-        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
-    ) -> Score:
-        assert bundle is not None
+    def score(self, run: PlayedRun) -> Score | None:
+        assert run.bundle is not None
+        if run.labels is None:
+            return None
+        labels, results = run.labels, run.answers
         content = json.loads(labels.read_text())
         if "frames" not in content:
             message = f"{labels} has no spots: give a labels.json of this skill"
@@ -75,11 +71,8 @@ class FaultySkill(SpotSkill):
 
     name = "faulty"
 
-    def score(
-        self, results: Sequence[tuple[int, Answers]], labels: Path, bundle: Path | None
-    ) -> Score:
-        del labels, bundle
-        return Score(metrics={"": 1 / (len(results) - 5)}, headline="", labelled=0, answered=0)
+    def score(self, run: PlayedRun) -> Score:
+        return Score(metrics={"": 1 / (len(run.answers) - 5)}, headline="", labelled=0, answered=0)
 
     def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
         del answers

@@ -1,0 +1,49 @@
+"""The node of the travel skill: how far the brightest spot went since the reset."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from geometry_msgs.msg import PointStamped
+from travel_interface import TRAVEL, WAY
+
+from edge_runtime.node import SkillNode
+from edge_runtime.run_node import run_node
+
+if TYPE_CHECKING:
+    from edge_runtime.bundle import Bundle
+    from edge_runtime.engine import Engine
+    from edge_runtime.frame import Frame
+    from edge_runtime.latency import Stopwatch
+
+
+class TravelNode(SkillNode[tuple[float, int]]):
+    """Says how far the brightest spot went (x, pixels), and over how many images (y)."""
+
+    interface = TRAVEL
+
+    def load(self, bundle: Bundle, engine: Engine) -> None:
+        del bundle, engine
+
+    def unload(self) -> None:
+        """Keep nothing."""
+
+    def reset(self) -> None:
+        self._places: list[float] = []
+
+    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, int]:
+        with stopwatch.stage("search"):
+            green = frame.images["image"][:, :, 1]
+            self._places.append(float(np.nonzero(green == green.max())[1].mean()))
+        return self._places[-1] - self._places[0], len(self._places)
+
+    def publish(self, frame: Frame, result: tuple[float, int]) -> None:
+        message = PointStamped(header=frame.header)
+        message.point.x, message.point.y = float(result[0]), float(result[1])
+        self.outputs[WAY].publish(message)
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(TravelNode))
