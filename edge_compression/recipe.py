@@ -77,6 +77,13 @@ class TuneSettings(TrainSettings):
         description="share of a larger network's answers in what the small one is to learn: of "
         "the unpruned one or that of an earlier stage, whichever validates best",
     )
+    interpolation: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the tuned weights in the result, the rest being those from before: "
+        "a network that learns more forgets less (WiSE-FT, Wortsman et al. 2022). Not with prune",
+    )
     before: int | None = Field(
         default=None,
         gt=0,
@@ -187,6 +194,12 @@ class Recipe(_Section):
             message = (
                 "finetune.before counts the steps before pruning, and there is no `prune`: give "
                 "`steps` alone"
+            )
+            raise ValueError(message)
+        if self.finetune is not None and self.finetune.interpolation < 1 and self.prune is not None:
+            message = (
+                "finetune.interpolation mixes the tuned weights with those from before, which "
+                "pruning has spoilt: leave one of the two out"
             )
             raise ValueError(message)
         between = self.finetune.between if self.finetune is not None else None

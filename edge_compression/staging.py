@@ -16,7 +16,9 @@ from edge_compression.training import train
 from edge_compression.training_state import TrainingLog
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
 
     from edge_compression.job import Job
 
@@ -73,6 +75,7 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
                 steps = (tuning.between if number else tuning.before) or tuning.steps
                 settings = tuning.model_copy(update={"steps": steps})
             say(f"tuning for {settings.steps} steps")
+            begun = copy.deepcopy(network.state_dict())
             log = train(
                 job.skill,
                 network,
@@ -83,6 +86,8 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
                 share=settings.distil,
                 save_every=job.save_every,
             )
+            if settings.interpolation < 1:
+                _interpolate(network, begun, settings.interpolation)
             after = headline_of(job.skill, network, job.data)
             if after > taught:
                 teacher, taught = network, after
@@ -100,3 +105,12 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
             )
         )
     return network, stages
+
+
+def _interpolate(network: nn.Module, begun: Mapping[str, Tensor], share: float) -> None:
+    """Leave `share` of the network's weights, the rest being those that it began with."""
+    mixed = {
+        name: begun[name].lerp(tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in network.state_dict().items()
+    }
+    network.load_state_dict(mixed)

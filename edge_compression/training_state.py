@@ -147,7 +147,8 @@ def training_identity(
         "weights": weights_digest(network),
         "data": data.model_dump(mode="json"),
         "data content": skill.data_digest(data),
-        "settings": settings.model_dump(mode="json"),
+        # Interpolation comes after the training.
+        "settings": settings.model_dump(mode="json", exclude={"interpolation"}),
         "teacher": None if teacher is None else weights_digest(teacher),
         **conditions,
     }

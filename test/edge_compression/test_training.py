@@ -261,6 +261,38 @@ def test_a_later_stage_learns_from_the_best_network_before_it(
     assert (taught_by[1] == unpruned) == (skill == "mislabelled_blob")
 
 
+def test_tuned_weights_are_mixed_with_those_from_before(
+    trained: Path, tmp_path: Path, write_recipe: Callable[..., Path]
+) -> None:
+    checkpoint = trained / "training" / "trained.pt"
+
+    def tuned(share: float) -> dict[str, torch.Tensor]:
+        recipe = write_recipe(
+            tmp_path,
+            checkpoint=str(checkpoint),
+            prune=None,
+            finetune={
+                "steps": 20,
+                "batch_size": 16,
+                "learning_rate": 0.02,
+                "interpolation": share,
+            },
+            quantise=None,
+            fp16=False,
+            max_drop=None,
+        )
+        # Of one training: what share is kept is decided after it.
+        assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
+        return read_checkpoint(tmp_path / "out" / "pruned.pt")["state"]
+
+    whole, some = tuned(1.0), tuned(0.25)
+
+    for name, before in read_checkpoint(checkpoint)["state"].items():
+        assert not torch.equal(whole[name], before)
+        if before.is_floating_point():
+            torch.testing.assert_close(some[name], 0.75 * before + 0.25 * whole[name])
+
+
 def test_what_the_first_batch_is_made_by_runs_where_the_caller_says() -> None:
     found = []
 
