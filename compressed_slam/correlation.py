@@ -45,10 +45,10 @@ def feature_pyramid(fmap: Tensor) -> Pyramid:
     Returns:
         The levels, (h / 2^l, w / 2^l, channels).
     """
-    levels = [_FEATURE_SCALE * fmap]
+    levels = [_FEATURE_SCALE * fmap[None]]
     for _ in range(1, LEVELS):
         levels.append(F.avg_pool2d(levels[-1], 2))
-    return tuple(level.permute(1, 2, 0).contiguous() for level in levels)
+    return tuple(level[0].permute(1, 2, 0).contiguous() for level in levels)
 
 
 class Correlation(ABC):
@@ -99,7 +99,7 @@ class Correlation(ABC):
         out = coords.new_empty((count, CHANNELS, height, width))
         if coords.device.type != "cpu" or _wants_gradients(coords, edges):
             pairs = zip(edges, coords, strict=True)
-            seen = [_sampled(self._volumes(edge), positions) for edge, positions in pairs]
+            seen = [look_up_differentiably(self._volumes(edge), at) for edge, at in pairs]
             return torch.stack(seen) if seen else out
         positions = coords.detach().contiguous().view(count, height * width, 2).numpy()
         around = out.view(count, LEVELS, SIDE**2, height * width).numpy()
@@ -136,7 +136,7 @@ class StoredCorrelation(Correlation):
     """
 
     def _prepared(self, source: Tensor, target: Pyramid) -> tuple[Tensor, ...]:
-        return _correlated(source, target)
+        return correlate(source, target)
 
     def _volumes(self, edge: tuple[Tensor, ...]) -> Pyramid:
         return edge
@@ -154,7 +154,7 @@ class DirectCorrelation(Correlation):
         return source, *target
 
     def _volumes(self, edge: tuple[Tensor, ...]) -> Pyramid:
-        return _correlated(edge[0], edge[1:])
+        return correlate(edge[0], edge[1:])
 
     def _look(
         self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
@@ -167,8 +167,8 @@ def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, ...]]) -> boo
     return torch.is_grad_enabled() and any(part.requires_grad for part in (coords, *parts))
 
 
-def _correlated(source: Tensor, target: Pyramid) -> Pyramid:
-    """Correlate (pixels, channels) with each level, to (pixels, h / 2^l, w / 2^l)."""
+def correlate(source: Tensor, target: Pyramid) -> Pyramid:
+    """Correlate features (pixels, channels) with each level, to (pixels, h / 2^l, w / 2^l)."""
     source = _single(source)
     cells = [_single(level).flatten(0, 1) for level in target]
     return tuple(
@@ -181,8 +181,16 @@ def _single(part: Tensor) -> Tensor:
     return part.float() if part.dtype == torch.float16 else part
 
 
-def _sampled(volumes: Pyramid, coords: Tensor) -> Tensor:
-    """Look up one edge, coords (h, w, 2), with PyTorch's operations; returns (196, h, w)."""
+def look_up_differentiably(volumes: Pyramid, coords: Tensor) -> Tensor:
+    """Look up with PyTorch's operations, which gradients pass through and graphs are traced of.
+
+    Args:
+        volumes: see `correlate`; of h w pixels.
+        coords: (h, w, 2) x y in the target's map; NaN is outside of it.
+
+    Returns:
+        (196, h, w).
+    """
     steps = torch.arange(-RADIUS, RADIUS + 1, dtype=coords.dtype, device=coords.device)
     around = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1)  # x first
     near = coords.clamp(-_FAR, _FAR).nan_to_num(_FAR).view(-1, 1, 1, 2)

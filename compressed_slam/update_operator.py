@@ -112,10 +112,17 @@ class UpdateOperator(nn.Module):
 
     def step(self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, means: Tensor) -> Update:
         """Do one step with the edges grouped before, by `source_means`: what an engine computes."""
+        net, delta, weight = self.match(net, inp, corr, motion)
+        return Update(net, delta, weight, *self.agg(net, means))
+
+    def match(
+        self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what one step does for every edge by itself: return `net`, `delta` and `weight`."""
         seen = self.corr_encoder(corr)
         flow = self.flow_encoder(motion.clamp(-_LARGEST_MOTION, _LARGEST_MOTION))
         net = self.gru(net, inp, seen, flow)
-        return Update(net, self.delta(net), self.weight(net), *self.agg(net, means))
+        return net, self.delta(net), self.weight(net)
 
 
 def source_means(ii: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
