@@ -20,6 +20,8 @@ from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edge_compression.job import Job
 
 CHECKPOINT = "trained.pt"
@@ -41,7 +43,7 @@ def train_from_scratch(job: Job) -> TrainingReport:
         message = f"recipe '{job.recipe.path}' has no section `train`: add steps, batch_size, ..."
         raise SettingError(message)
     torch.manual_seed(settings.seed)
-    network = job.skill.build_network({})
+    network = _first_network(job)
     data = job.skill.uncompressed(job.data)
     say(f"training for {settings.steps} steps")
     state = job.output / STATE
@@ -76,3 +78,15 @@ def train_from_scratch(job: Job) -> TrainingReport:
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
     render_training(report, job.output / HTML_FILE)
     return report
+
+
+def _first_network(job: Job) -> nn.Module:
+    try:
+        return job.skill.build_network(job.recipe.recipe.network)
+    except Exception as error:  # a skill's own, on values of which it knows nothing
+        reason = " ".join(str(error).split()) or "no reason given"
+        message = (
+            f"recipe '{job.recipe.path}': `network` describes no network of "
+            f"'{job.skill.name}': {reason}"
+        )
+        raise SettingError(message) from error

@@ -172,6 +172,11 @@ class Recipe(_Section):
     checkpoint: RecipePath | None = Field(
         default=None, description="weights that `compress run` starts from"
     )
+    network: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what `compress train` makes, described as in the skill's checkpoints; left "
+        "out: the skill's default",
+    )
     data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
     train: TrainSettings | None = Field(default=None, description="for `compress train`")
     prune: PruneSettings | None = Field(default=None, description="absent: nothing is pruned")
