@@ -112,6 +112,9 @@ setup(
             "replay = edge_replay.__main__:main",
             "pose_node = pose_fcn.pose_node:main",
         ],
-        "compressed_grasp.skills": ["pose = pose_fcn.skill:PoseSkill"],
+        "compressed_grasp.skills": [
+            "pose = pose_fcn.skill:PoseSkill",
+            "slam = compressed_slam.skill:SlamSkill",
+        ],
     },
 )

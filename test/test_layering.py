@@ -16,7 +16,7 @@ ALLOWED = {
     "edge_compression": {"edge_runtime", "edge_report"},
     "edge_replay": {"edge_runtime", "edge_report"},
     "compressed_grasp": {"edge_runtime", "edge_worlds"},
-    "compressed_slam": {"edge_runtime"},
+    "compressed_slam": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
     "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
 }
 OURS = set(ALLOWED)
@@ -53,6 +53,14 @@ def test_packages_import_downward_only(package: str) -> None:
     assert files
     for path in files:
         assert imported(path) & OURS <= ALLOWED[package] | {package}, path
+
+
+def test_tracking_and_mapping_need_no_workbench() -> None:
+    files = [*(REPOSITORY / "compressed_slam").glob("*.py")]
+    for path in files:
+        if path.name != "skill.py":
+            assert imported(path) & OURS <= {"compressed_slam", "edge_runtime"}, path
+            assert "compressed_slam.training" not in path.read_text(), path
 
 
 def test_what_runs_on_the_robot_needs_no_workbench() -> None:

@@ -1,0 +1,165 @@
+"""The `data` section of recipes that train SLAM, and the pairs that it stands for."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from itertools import count
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from compressed_slam.training.clips import Clip, Window
+from compressed_slam.training.frame_pairs import FramePairs
+from compressed_slam.training.pairs import PairSource, batch_of, cut_pair
+from compressed_slam.training.recordings import folder_digest, recorded_clip
+from compressed_slam.training.room_clips import WORLD, room_clips
+from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
+from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from compressed_slam.training.layers import PicturePair
+
+_Part = Literal["train", "validation", "held_out"]
+_Side = Annotated[int, Field(ge=128, le=320, multiple_of=8)]
+
+PICTURE = (320, 240)
+"""Width and height of the clips' pictures, which the networks are judged on."""
+_ROOM_SEEDS = {"train": 0, "validation": 500_000, "held_out": 700_000}  # added to the recipe's
+_SEEDS = 1_000_000  # rooms of one seed of the recipe
+_TRAINED = 0.8  # share of a sequence, its beginning; the rest validates
+_PHOTOGRAPH = 640  # pixels of the longer side, to which larger photographs are scaled
+
+
+class SlamData(BaseModel):
+    """The recipe's `data` section: where pairs of pictures with known flow come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rooms: int = Field(ge=0, description="rendered for training, one walk of 32 pictures each")
+    sequences: tuple[RecipePath, ...] = Field(
+        default=(),
+        description="folders of recorded sequences with depth and poses to train on; the last "
+        "fifth of each is for choices on the way",
+    )
+    photographs: tuple[RecipePath, ...] = Field(
+        default=(), description="folders of photographs, which move as flat layers"
+    )
+    validation_rooms: int = Field(default=2, ge=0, description="for choices on the way")
+    held_out_rooms: int = Field(default=4, ge=0, description="for the report's figures")
+    held_out_sequences: tuple[RecipePath, ...] = Field(
+        default=(), description="recorded sequences for the report's figures, never trained on"
+    )
+    judged_pairs: int = Field(
+        default=32, gt=1, description="of each kind, rooms and recorded, that are judged by"
+    )
+    largest_motion: float = Field(
+        default=80.0, gt=0, le=100, description="of the pairs, pixels of a picture of 320x240"
+    )
+    crop: tuple[_Side, _Side] = Field(
+        default=(224, 160), description="width and height that training sees of the pictures"
+    )
+    seed: int = Field(default=1, ge=0)
+
+    def digest(self) -> str:
+        """Hash the content of all files that training uses, and the version of the rooms."""
+        folders = (*self.sequences, *self.photographs)
+        content = "\n".join([f"rooms {WORLD}", *(folder_digest(folder) for folder in folders)])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def training_batches(
+    data: SlamData, batch_size: int, seed: int, start_step: int
+) -> Iterator[dict[str, Tensor]]:
+    """Yield batches without end; number k depends on (seed, k) alone."""
+    width, height = data.crop
+    if height > PICTURE[1]:
+        message = f"crop: {width}x{height} does not fit into pictures of 320x240: lower the second"
+        raise SettingError(message)
+    source = _source(data)
+    for step in count(start_step):
+        rng = np.random.default_rng((seed, step))
+        yield batch_of([source.draw(rng, data.crop) for _ in range(batch_size)])
+
+
+def plain_batches(
+    data: SlamData, batch_size: int, seed: int, start_step: int
+) -> Iterator[dict[str, Tensor]]:
+    """Yield whole pairs of the training pictures as they are, up to `judged_pairs` of a kind."""
+    pairs = [pair for walks in _walks(data, "train").values() for pair in _whole(walks, data)]
+    order = np.random.default_rng(seed).permutation(len(pairs))
+    for start in range(start_step * batch_size, len(order), batch_size):
+        yield batch_of([pairs[place] for place in order[start : start + batch_size]])
+
+
+def judged_pairs(
+    data: SlamData, part: Literal["validation", "held_out"]
+) -> Iterator[tuple[str, PicturePair]]:
+    """Yield whole pairs with their kind, "rooms" or "recorded", from little motion to much."""
+    for kind, walks in _walks(data, part).items():
+        for pair in _whole(walks, data):
+            yield kind, pair
+
+
+def _whole(walks: FramePairs, data: SlamData) -> Iterator[PicturePair]:
+    for pair in walks.spread(data.judged_pairs, data.largest_motion):
+        yield cut_pair(walks, pair, Window.whole(PICTURE))
+
+
+@lru_cache(maxsize=1)
+def _source(data: SlamData) -> PairSource:
+    photographs = [
+        _photograph(path)
+        for folder in data.photographs
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
+    ]
+    return PairSource(tuple(_walks(data, "train").values()), photographs, data.largest_motion)
+
+
+@lru_cache(maxsize=3)
+def _walks(data: SlamData, part: _Part) -> dict[str, FramePairs]:
+    """Pairs by kind, "rooms" and "recorded"; of a kind that has none there is no entry."""
+    rooms = {
+        "train": data.rooms,
+        "validation": data.validation_rooms,
+        "held_out": data.held_out_rooms,
+    }
+    first = data.seed * _SEEDS + _ROOM_SEEDS[part]
+    if part == "held_out":
+        recorded = [recorded_clip(folder) for folder in data.held_out_sequences]
+    else:
+        recorded = [_portion(recorded_clip(folder), part) for folder in data.sequences]
+    clips = {"rooms": room_clips(range(first, first + rooms[part])), "recorded": recorded}
+    walks = {kind: FramePairs.of(found) for kind, found in clips.items()}
+    walks = {kind: pairs for kind, pairs in walks.items() if len(pairs)}
+    if not walks:
+        where = "held_out_sequences" if part == "held_out" else "sequences"
+        message = f"there are no two {part} pictures that overlap: give more rooms or {where}"
+        raise SettingError(message)
+    return walks
+
+
+def _portion(clip: Clip, part: _Part) -> Clip:
+    cut = round(_TRAINED * len(clip))
+    rows = slice(0, cut) if part == "train" else slice(cut, None)
+    return Clip(clip.bgr[rows], clip.depth[rows], clip.poses[rows], clip.intrinsics)
+
+
+def _photograph(path: Path) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None or min(picture.shape[:2]) < PICTURE[1]:
+        message = f"photograph '{path}' cannot be read or is smaller than 320x240: remove it"
+        raise SettingError(message)
+    scale = max(_PHOTOGRAPH / max(picture.shape[:2]), PICTURE[1] / min(picture.shape[:2]))
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return picture  # type: ignore[return-value]
