@@ -20,7 +20,7 @@ _LONGEST_GAP = 24  # pictures between the two of a pair
 _FARTHEST = 100.0  # pixels of median motion
 _OVERLAP = 0.3  # share of the samples that both pictures must show
 _NEAR = 32  # pairs of about the wanted motion, one of which is taken
-_MORE_SMALL = 1.5  # exponent: how much more often small motions are wanted than large ones
+_MORE_SMALL = 2  # exponent: how much more often small motions are wanted than large ones
 
 
 class FramePair(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Picture = NDArray[np.uint8]
 
-_MORE_SMALL = 1.5  # exponent: how much more often small motions are drawn than large ones
+_MORE_SMALL = 2  # exponent: how much more often small motions are drawn than large ones
 _TILT = 0.25  # of the motion, by which each corner moves apart from the others
 _STEEPEST = 0.15  # share of the picture that a corner moves apart from the others at most
 _APART = 0.5  # of the background's motion, by which a layer moves apart from it

@@ -43,7 +43,7 @@ class PairNetwork(nn.Module):
     """The networks and as many steps of the update operator as a pair gets."""
 
     def __init__(self, config: DroidConfig, iterations: int) -> None:
-        """Make the networks with PyTorch's first weights, and a damping that harms nothing.
+        """Make the networks with first weights to learn from, and a damping that harms nothing.
 
         Nothing of a pair's flow tells what the damping should be: until clips do, it is small and
         the same everywhere.
@@ -51,6 +51,9 @@ class PairNetwork(nn.Module):
         super().__init__()
         self.droid = DroidNet(config)
         self.iterations = iterations
+        for layer in (*self.droid.fnet.modules(), *self.droid.cnet.modules()):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         weight, bias = self.droid.update.agg.eta[0].parameters()
         nn.init.zeros_(weight)
         nn.init.constant_(bias, _FIRST_DAMPING)
