@@ -13,6 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from edge_compression.job import compressible_skill
 from edge_compression.recipe import load_recipe
 from edge_worlds.arm.model import DESK_ARM
 from pose_fcn.skill import PoseData, PoseSkill
@@ -59,7 +60,9 @@ def test_the_recipe_in_the_docs_is_valid(tmp_path: Path) -> None:
     "recipe", sorted((REPOSITORY / "config" / "recipes").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_the_recipes_that_ship_are_valid(recipe: Path) -> None:
-    assert isinstance(load_recipe(recipe).data(PoseData), PoseData)
+    loaded = load_recipe(recipe)
+    model = compressible_skill(loaded.recipe.skill).data_model
+    assert isinstance(loaded.data(model), model)
 
 
 @pytest.fixture(scope="module")
