@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy import subscription as subscriptions
 from rclpy.duration import Duration
+from rclpy.subscription import Subscription
 from rclpy.time import Time
 
 try:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
-    from rclpy.subscription import Subscription
 
 
 def create_subscription(
@@ -43,7 +42,8 @@ def create_subscription(
     def without_info(message: Any) -> None:  # noqa: ANN401
         callback(message, {})
 
-    take = callback if hasattr(subscriptions, "MessageInfo") else without_info  # not in Humble
+    # Older rclpy calls back with the message alone.
+    take = callback if hasattr(Subscription, "CallbackType") else without_info
 
     def subscribe(**more: Any) -> Subscription[Any]:  # noqa: ANN401
         callbacks = events.SubscriptionEventCallbacks(
