@@ -48,11 +48,9 @@ def random_policy(
 ) -> Action | None:
     """Push towards, or grasp at, any cell of an object, along any angle; each half of the time."""
     del useless
-    rows, columns = np.nonzero(_objects(seen))
-    if len(rows) < _LEAST_CELLS:
+    cell = _any_cell(seen, rng)
+    if cell is None:
         return None
-    k = rng.integers(len(rows))
-    cell = int(rows[k]), int(columns[k])
     angle_index = int(rng.integers(ANGLES))
     if rng.random() < 0.5:  # noqa: PLR2004
         return plan("grasp", cell, angle_index, seen, workspace)
@@ -70,13 +68,19 @@ def random_grasp_policy(
 ) -> Action | None:
     """Grasp at any cell of an object, along any angle."""
     del useless
+    cell = _any_cell(seen, rng)
+    if cell is None:
+        return None
+    return plan("grasp", cell, int(rng.integers(ANGLES)), seen, workspace)
+
+
+def _any_cell(seen: HeightMap, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Draw the row and column of a cell that an object covers; None where there is no object."""
     rows, columns = np.nonzero(_objects(seen))
     if len(rows) < _LEAST_CELLS:
         return None
     k = rng.integers(len(rows))
-    return plan(
-        "grasp", (int(rows[k]), int(columns[k])), int(rng.integers(ANGLES)), seen, workspace
-    )
+    return int(rows[k]), int(columns[k])
 
 
 def geometric_policy(

@@ -196,6 +196,18 @@ def test_a_keypoint_seen_at_two_places_costs_more_than_the_same_false_pixels_on_
     assert _loss(right, maps) < _loss(elsewhere, maps) < _loss(twice, maps) - 0.05
 
 
+def test_false_pixels_cost_more_where_there_is_no_arm() -> None:
+    maps = torch.zeros(2, 9, 16, 16)
+    maps[0, :, 4, 4:6] = 1
+    right = 12 * maps - 6
+    with_arm, without = right.clone(), right.clone()
+    with_arm[0, 8, 11, 4:6] = without[1, 8, 11, 4:6] = 6
+
+    costs = [float(_loss(logits, maps) - _loss(right, maps)) for logits in (with_arm, without)]
+
+    assert costs[1] > 10 * costs[0] > 0
+
+
 def test_an_absent_keypoint_has_no_place() -> None:
     maps = torch.zeros(2, 9, 16, 16)
     maps[0, :, 4, 4:6] = 1
