@@ -98,6 +98,7 @@ setup(
             "mypy>=1.13",
             "pytest>=7",
             "pytest-timeout>=2",
+            "pytest-xdist>=3",
             "ruff>=0.9",
             # colcon drives `setup.py develop --editable`, which setuptools 80 dropped.
             "setuptools<80",
