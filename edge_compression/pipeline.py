@@ -54,6 +54,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
             or no engine is within the limit. An older bundle in the folder stays whole.
     """
     _require_kept(job.checkpoint, job.output)
+    _require_batches(job)
     original = load_checkpoint(job.checkpoint, job.skill)
     origin = source(job)
     if job.recipe.recipe.quantise is not None:
@@ -115,6 +116,19 @@ def _require_kept(checkpoint: Path, output: Path) -> None:
             "give another --output, or copy the checkpoint out of it"
         )
         raise SettingError(message)
+
+
+def _require_batches(job: Job) -> None:
+    """Refuse now what would fail when the pruning is done, for want of batches and a loss."""
+    recipe = job.recipe.recipe
+    wanted = {
+        "finetune": recipe.finetune,
+        "quantise.aware": recipe.quantise and recipe.quantise.aware,
+        "saliency: taylor": recipe.prune and recipe.prune.saliency == "taylor",
+    }
+    for name, there in wanted.items():
+        if there:
+            supervised(job.skill, name)
 
 
 def _smaller(
