@@ -10,7 +10,7 @@ import torch
 
 from compressed_slam.frame import Frame
 from compressed_slam.undistortion import FRAMINGS, Rectifier, stereo_rectifiers
-from edge_replay.datasets.layouts import open_sequence
+from edge_replay.datasets.layouts import fitting_layouts, open_sequence
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
@@ -32,6 +32,7 @@ Mode = Literal["mono", "rgbd", "stereo"]
 _SIZE = (320, 240)
 _RATE = 15.0  # of rooms, frames a second
 _SECOND = 1_000_000_000
+_PRESETS = {"euroc": "euroc"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ def open_recording(
             yield _frame(sequence, index, mode, left, right)
 
     return Recording(folder.name, mode, left.camera, baseline, truth, film, preset)
+
+
+def preset_of(folder: Path) -> str:
+    """Name the settings that fit the data set that a folder is of."""
+    return _PRESETS.get(next(iter(fitting_layouts(folder)), ""), "tum")
 
 
 def _frame(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +42,10 @@ class Tracked:
         tracked: share of the frames that were tracked, from the first such one on.
         frames: their number.
         keyframes: those in memory at the end.
-        ms_p50: of a frame's call, median.
-        ms_p95: the same, 95th percentile.
+        frame_ms: of a frame's call, median.
+        frame_ms_p95: the same, 95th percentile.
+        truth: of the frames' time.
+        aligned: the refined trajectory, moved onto the truth.
     """
 
     ate: float
@@ -53,8 +55,17 @@ class Tracked:
     tracked: float
     frames: int
     keyframes: int
-    ms_p50: float
-    ms_p95: float
+    frame_ms: float
+    frame_ms_p95: float
+    truth: Trajectory = field(repr=False, compare=False)
+    aligned: Trajectory = field(repr=False, compare=False)
+
+    def row(self) -> dict[str, float]:
+        """Return the figures for a table, as JSON values."""
+        plain = {
+            name: value for name, value in vars(self).items() if isinstance(value, (int, float))
+        }
+        return {name: round(value, 5) for name, value in plain.items()}
 
 
 def track(networks: Networks, recording: Recording, **settings: Any) -> Tracked:  # noqa: ANN401
@@ -86,22 +97,28 @@ def track(networks: Networks, recording: Recording, **settings: Any) -> Tracked:
     moved = np.ptp(final.positions, axis=0).any()
     alignment: Alignment = "sim3" if recording.mode == "mono" and moved else "se3"
     relative = relative_error(recording.truth, final, alignment=alignment, tolerance_s=_SLOP_S)
+    error = absolute_error(recording.truth, final, alignment, tolerance_s=_SLOP_S)
     ms = np.percentile(took, [50, 95])
     return Tracked(
-        ate=_rmse(recording.truth, final, alignment),
-        drift=_rmse(recording.truth, said, alignment),
+        ate=error.translation.rmse,
+        drift=absolute_error(
+            recording.truth, said, alignment, tolerance_s=_SLOP_S
+        ).translation.rmse,
         rpe_m=relative.translation.rmse,
         rpe_deg=relative.rotation.rmse,
         tracked=float(good.mean()),
         frames=len(stamps),
         keyframes=len(tracker.keyframes),
-        ms_p50=float(ms[0]),
-        ms_p95=float(ms[1]),
+        frame_ms=float(ms[0]),
+        frame_ms_p95=float(ms[1]),
+        truth=_during(recording.truth, asked),
+        aligned=error.aligned,
     )
 
 
-def _rmse(truth: Trajectory, ours: Trajectory, alignment: Alignment) -> float:
-    return absolute_error(truth, ours, alignment, tolerance_s=_SLOP_S).translation.rmse
+def _during(truth: Trajectory, stamps: NDArray[np.int64]) -> Trajectory:
+    inside = (truth.stamps >= stamps[0]) & (truth.stamps <= stamps[-1])
+    return truth[inside]
 
 
 def _filled(known: Trajectory, stamps: NDArray[np.int64]) -> Trajectory:
