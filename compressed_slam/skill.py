@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
-from compressed_slam.evaluating import SlamEvaluation
+from compressed_slam.offline.evaluating import SlamEvaluation
 from compressed_slam.training.accuracy import DESCRIPTIONS, HEADLINE, FlowErrors
 from compressed_slam.training.data import (
     PICTURE,

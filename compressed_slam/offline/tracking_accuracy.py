@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from compressed_slam.droid_operator import Networks
     from compressed_slam.evaluation import Alignment
-    from compressed_slam.recorded import Recording
+    from compressed_slam.offline.recorded import Recording
 
 _SLOP_S = 0.02  # between a frame and its true pose
 _NOWHERE = np.array([0.0, 0, 0, 0, 0, 0, 1])

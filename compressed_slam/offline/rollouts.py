@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressed_slam.engines import EngineNetworks
-from compressed_slam.tracking_accuracy import track
+from compressed_slam.offline.tracking_accuracy import track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from compressed_slam.recorded import Recording
+    from compressed_slam.offline.recorded import Recording
     from edge_compression.protocol import Arrays, Run
 
 _EDGES = 2  # that are kept of a step; all the edges of one look alike

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from compressed_slam.recorded import Mode, open_recording, preset_of, walk_room
+from compressed_slam.offline.recorded import Mode, open_recording, preset_of, walk_room
 from edge_compression.protocol import EvaluationResult, Metric
 from edge_runtime.errors import SettingError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Mapping
 
-    from compressed_slam.recorded import Recording
+    from compressed_slam.offline.recorded import Recording
     from edge_compression.protocol import Trial
 
 METRICS = {
@@ -34,7 +34,7 @@ _PART = re.compile(r"(?P<folder>.+)@(?P<first>\d*):(?P<end>\d*)")
 
 
 class SlamEvaluation:
-    """Tracks every recording with the bundle's engines; see `compressed_slam.tracking_accuracy`."""
+    """Tracks every recording with the bundle's engines."""
 
     metrics = METRICS
 
@@ -91,7 +91,7 @@ class SlamEvaluation:
         self, args: Namespace, results: Mapping[str, Mapping[str, Any]]
     ) -> EvaluationResult:
         """Return the means over the recordings, and one row and picture of each."""
-        from compressed_slam.pictures import draw_paths
+        from compressed_slam.offline.pictures import draw_paths
 
         del args
         rows = [dict(result["row"]) for result in results.values()]
@@ -132,7 +132,7 @@ def _trial(
     import torch
 
     from compressed_slam.engines import EngineNetworks
-    from compressed_slam.tracking_accuracy import track
+    from compressed_slam.offline.tracking_accuracy import track
     from edge_runtime.bundle import load_bundle
     from edge_runtime.engine import open_engines
 
