@@ -75,7 +75,7 @@ class SlamEvaluation:
             raise SettingError(message)
         jobs: dict[str, Trial] = {}
         for mode in args.modes:
-            opened = [partial(_open, text, mode) for text in args.sequences]
+            opened = [partial(open_part, text, mode) for text in args.sequences]
             if mode != "stereo":
                 opened += [partial(walk_room, seed, mode) for seed in _room_seeds(args.rooms)]
             for number, recording in enumerate(opened):
@@ -115,7 +115,8 @@ def _room_seeds(count: int) -> range:
     return range(first, first + count)
 
 
-def _open(text: str, mode: Mode) -> Recording:
+def open_part(text: str, mode: Mode) -> Recording:
+    """Open `FOLDER` or `FOLDER@FIRST:END`, frames of a data set; see `open_recording`."""
     match = _PART.fullmatch(text)
     folder = Path(match["folder"] if match else text)
     rows = (
