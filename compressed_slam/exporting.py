@@ -5,7 +5,6 @@ The lookup of correlation and the bundle adjustment between the steps stay outsi
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -79,15 +78,23 @@ class UpdateStep(nn.Module):
 
     def __init__(self, droid: DroidNet) -> None:
         super().__init__()
-        self.operator = copy.deepcopy(droid.update)
-        del self.operator.agg.upmask
+        # Without its upmask the operator is no part of this module, only its other layers are.
+        self._whole = (droid.update,)
+        parts = {
+            **dict(droid.update.named_children()),
+            **{f"agg_{name}": part for name, part in droid.update.agg.named_children()},
+        }
+        for name, part in parts.items():
+            if name not in {"agg", "agg_upmask"}:
+                self.add_module(name, part)
 
     def forward(
         self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, means: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `net`, `delta`, `weight`, `eta`, see `Update`; `means`: see `source_means`."""
-        net, delta, weight = self.operator.match(net, inp, corr, motion)
-        return net, delta, weight, self.operator.agg.damping(net, means)
+        [operator] = self._whole
+        net, delta, weight = operator.match(net, inp, corr, motion)
+        return net, delta, weight, operator.agg.damping(net, means)
 
 
 def engine_models(droid: DroidNet) -> dict[str, EngineModel]:
