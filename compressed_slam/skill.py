@@ -1,4 +1,4 @@
-"""What training needs to know of the SLAM skill; it has no node to replay into yet."""
+"""What compression and replay need to know of the SLAM skill."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
+from compressed_slam.interface import SLAM
+from compressed_slam.offline import replaying
 from compressed_slam.offline.evaluating import SlamEvaluation
 from compressed_slam.training.accuracy import DESCRIPTIONS, HEADLINE, FlowErrors
 from compressed_slam.training.data import (
@@ -17,15 +19,19 @@ from compressed_slam.training.data import (
 )
 from compressed_slam.widths import DroidConfig
 from edge_compression.protocol import Interface
+from edge_replay.protocol import FolderLabels
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from compressed_slam.training.pair_network import PairNetwork
     from edge_compression.protocol import Batch, JudgedSplit, Run, Split
+    from edge_replay.protocol import Answers, PlayedRun, Score
 
 _ITERATIONS = 6
 _INPUTS = ("image1", "image2")
@@ -37,9 +43,11 @@ class SlamSkill:
 
     name = "slam"
     headline = HEADLINE
-    metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
+    metric_descriptions: ClassVar[dict[str, str]] = {**DESCRIPTIONS, **replaying.METRICS}
     data_model = SlamData
     evaluation = SlamEvaluation()
+    node = SLAM
+    work_stages = ("rectify", "track")
 
     def uncompressed(self, data: SlamData) -> SlamData:
         """The recipe lessens nothing beside the network."""
@@ -146,6 +154,27 @@ class SlamSkill:
             )
             errors.add(kind, found["flow"][0], found["weight"][0], pair.flow)
         return errors.metrics()
+
+    def node_parameters(self, inputs: Collection[str], layout: str | None) -> dict[str, str]:
+        """Choose the camera mode by what a recording has, and the preset by its data set."""
+        return replaying.node_parameters(inputs, layout)
+
+    def score(self, run: PlayedRun) -> Score | None:
+        """Compare the poses that the node told with the true ones."""
+        return replaying.score(run)
+
+    def pictures(self, run: PlayedRun) -> Sequence[tuple[str, NDArray[Any]]]:
+        """Draw the paths that the node told, and the true one."""
+        return replaying.pictures(run)
+
+    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
+        """Write one frame's pose on its image."""
+        return replaying.draw(bgr, answers)
+
+    def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
+        """Folders have no labels beside their poses, which `replay convert` reads itself."""
+        del folder, stamps
+        return FolderLabels(None, None)
 
 
 def _network_arguments(
