@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
-
 from compressed_slam.interface import SLAM
 from compressed_slam.offline import replaying
-from compressed_slam.offline.evaluating import SlamEvaluation
-from compressed_slam.training.accuracy import DESCRIPTIONS, HEADLINE, FlowErrors
-from compressed_slam.training.data import (
-    PICTURE,
-    SlamData,
-    judged_pairs,
-    plain_batches,
-    training_batches,
-)
+from compressed_slam.offline.evaluating import TRACKING, SlamEvaluation
+from compressed_slam.training.accuracy import FLOW
+from compressed_slam.training.data import SlamData, recordings, training_batches
 from compressed_slam.widths import DroidConfig
-from edge_compression.protocol import Interface
+from edge_compression.protocol import BundleSettings
 from edge_replay.protocol import FolderLabels
-from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,20 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compressed_slam.training.pair_network import PairNetwork
-    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
+    from edge_compression.protocol import Arrays, Batch, ExportModel, Metric, Run, Split
     from edge_replay.protocol import Answers, PlayedRun, Score
 
 _ITERATIONS = 6
-_INPUTS = ("image1", "image2")
-_EXAMPLE_MOTION = 12  # pixels
 
 
 class SlamSkill:
-    """DROID-SLAM's networks for `compress`: the flow of pairs, their first stage of training."""
+    """DROID-SLAM: three networks, trained and kept as one, and the node that they serve."""
 
     name = "slam"
-    headline = HEADLINE
-    metric_descriptions: ClassVar[dict[str, str]] = {**DESCRIPTIONS, **replaying.METRICS}
+    primary_metric = "ate"
+    metrics: ClassVar[dict[str, Metric]] = {**TRACKING, **FLOW}
+    metric_descriptions: ClassVar[dict[str, str]] = replaying.METRICS
     data_model = SlamData
     evaluation = SlamEvaluation()
     node = SLAM
@@ -72,41 +62,17 @@ class SlamSkill:
         widths = pairs.droid.config().model_dump(mode="json")
         return {"widths": widths, "iterations": pairs.iterations}
 
-    def example_inputs(self, data: SlamData) -> dict[str, Tensor]:
-        """Two pictures of a pattern that has moved."""
-        import torch
+    def models(self, network: nn.Module, data: SlamData) -> dict[str, ExportModel]:
+        """Return fnet, cnet and a step of the update operator, for pictures of 320x240."""
+        from compressed_slam.offline.exporting import export_models
 
         del data
-        width, height = PICTURE
-        generator = torch.Generator().manual_seed(0)
-        cells = torch.rand((1, 3, height // 8, width // 8 + 2), generator=generator)
-        pattern = torch.nn.functional.interpolate(255 * cells, scale_factor=8, mode="bilinear")
-        pictures = (pattern[..., :width], pattern[..., _EXAMPLE_MOTION:][..., :width])
-        return {
-            name: picture.byte().contiguous()
-            for name, picture in zip(_INPUTS, pictures, strict=True)
-        }
+        return export_models(_pairs(network).droid)
 
-    def interface(self, data: SlamData) -> Interface:
-        """Describe an engine for one pair of pictures of 320x240."""
+    def bundle_settings(self, data: SlamData) -> BundleSettings:
+        """None beside the models."""
         del data
-        width, height = PICTURE
-        images = [
-            TensorSpec(
-                name=name,
-                shape=(1, 3, height, width),
-                dtype="uint8",
-                layout="NCHW",
-                colour_order="BGR",
-            )
-            for name in _INPUTS
-        ]
-        shape = (1, 2, height // 8, width // 8)
-        maps = [
-            TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW")
-            for name in ("flow", "weight")
-        ]
-        return Interface(images, maps)
+        return BundleSettings()
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         """Layers whose outputs others rely on by number: features, state, context and the heads."""
@@ -115,15 +81,22 @@ class SlamSkill:
         last = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
         return [droid.fnet.conv2, droid.cnet.conv2, update.gru, *last]
 
+    def calibration(
+        self, runs: Mapping[str, Run], data: SlamData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        """What the engines are asked while the training recordings are tracked."""
+        from compressed_slam.offline.rollouts import rollout_inputs
+
+        return rollout_inputs(runs, recordings(data, "train"), count, seed)
+
     def batches(
-        self, data: SlamData, split: Split, batch_size: int, seed: int, start_step: int
+        self, data: SlamData, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
-        """Crops as cameras would have taken them to train on, whole pictures to calibrate on."""
-        make = plain_batches if split == "calibration" else training_batches
-        return make(data, batch_size, seed, start_step)
+        """Crops as cameras would have taken them."""
+        return training_batches(data, batch_size, seed, start_step)
 
     def data_digest(self, data: SlamData) -> str:
-        """Hash the files that pairs are made from."""
+        """Hash the files that pairs and recordings are made from."""
         return data.digest()
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -132,28 +105,20 @@ class SlamSkill:
 
         return pair_loss(_pairs(network), batch)
 
-    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+    def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its flow, (n, 2, h, w) cells."""
         flow: Tensor = _pairs(teacher)(batch["image1"], batch["image2"])[0]
         return flow
 
-    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
+    def blend_targets(self, batch: Batch, outputs: Tensor, share: float) -> Batch:
         """Mix the teacher's flow into the truth."""
-        return {**batch, "flow": batch["flow"].lerp(answers.float(), share)}
+        return {**batch, "flow": batch["flow"].lerp(outputs.float(), share)}
 
-    def evaluate(self, run: Run, data: SlamData, split: JudgedSplit) -> dict[str, float]:
-        """Measure the flow of whole pairs of pictures that were never trained on."""
-        errors = FlowErrors()
-        for kind, pair in judged_pairs(data, split):
-            pictures = (pair.first, pair.second)
-            found = run(
-                {
-                    name: np.ascontiguousarray(bgr.transpose(2, 0, 1)[None])
-                    for name, bgr in zip(_INPUTS, pictures, strict=True)
-                }
-            )
-            errors.add(kind, found["flow"][0], found["weight"][0], pair.flow)
-        return errors.metrics()
+    def evaluate(self, runs: Mapping[str, Run], data: SlamData, split: Split) -> dict[str, float]:
+        """Track recordings, and match pairs of pictures, that were never trained on."""
+        from compressed_slam.offline.accuracy import accuracy
+
+        return accuracy(runs, data, split)
 
     def node_parameters(self, inputs: Collection[str], layout: str | None) -> dict[str, str]:
         """Choose the camera mode by what a recording has, and the preset by its data set."""

@@ -10,6 +10,7 @@ from compressed_slam.droid_operator import DroidOperator
 from compressed_slam.encoder import STRIDE
 from compressed_slam.engines import EngineNetworks
 from compressed_slam.frame import Frame
+from compressed_slam.offline.evaluating import TRACKING
 from compressed_slam.offline.tracking_accuracy import track
 from compressed_slam.projection import pixel_grid
 from compressed_slam.training.accuracy import FlowErrors
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from compressed_slam.droid_operator import Networks
     from compressed_slam.training.data import SlamData
 
-TRACKING = {
-    "ate": "position error of the refined trajectory, mean over rooms and recordings",
-    "drift": "position error of what was said in its time, mean over rooms and recordings",
-    "rpe_m": "error of the motion from frame to frame, mean over rooms and recordings",
-    "rpe_deg": "error of the rotation from frame to frame, mean over rooms and recordings",
-    "tracked": "share of the frames that were tracked, mean over rooms and recordings",
-    "frame_ms": "median time of a frame as it was evaluated, mean over rooms and recordings",
-}
 _ITERATIONS = 6  # of the flow of a pair
 
 
@@ -43,7 +36,7 @@ def accuracy(
     """Track the split's recordings and match its pairs; `runs` are the three models.
 
     Returns:
-        What `TRACKING` and `compressed_slam.training.accuracy.DESCRIPTIONS` say.
+        What `TRACKING` and `FLOW` say.
     """
     networks = EngineNetworks(runs)
     tracked = [track(networks, opened()).row() for opened in recordings(data, split)]

@@ -76,8 +76,8 @@ class SlamData(BaseModel):
     seed: int = Field(default=1, ge=0)
 
     def digest(self) -> str:
-        """Hash the content of all files that training uses, and the version of the rooms."""
-        folders = (*self.sequences, *self.photographs)
+        """Hash the content of all files, and the version of the rooms."""
+        folders = (*self.sequences, *self.photographs, *self.held_out_sequences)
         content = "\n".join([f"rooms {WORLD}", *(folder_digest(folder) for folder in folders)])
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -5,7 +5,7 @@ The lookup of correlation and the bundle adjustment between the steps stay outsi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,11 +14,10 @@ from compressed_slam.correlation import CHANNELS
 from compressed_slam.encoder import STRIDE, normalise
 from compressed_slam.network import split
 from compressed_slam.update_operator import MOTION_CHANNELS, source_means
+from edge_compression.protocol import ExportModel
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from compressed_slam.network import DroidNet
@@ -29,22 +28,6 @@ PICTURE = (320, 240)
 
 _EDGES = ((8, 2), (1, 1), (3, 3), (32, 8))  # with their sources: usual, least, localising, most
 _MAPS = ("rows", "columns")
-
-
-class EngineModel(NamedTuple):
-    """One network of the bundle.
-
-    Attributes:
-        network: to export.
-        inputs: of its `forward`, in order; a dimension with a name is dynamic.
-        outputs: as it returns them.
-        examples: inputs; the first is usual, the last as large as they get.
-    """
-
-    network: nn.Module
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
-    examples: Sequence[dict[str, Tensor]]
 
 
 class FeatureEncoder(nn.Module):
@@ -97,7 +80,7 @@ class UpdateStep(nn.Module):
         return net, delta, weight, operator.agg.damping(net, means)
 
 
-def engine_models(droid: DroidNet) -> dict[str, EngineModel]:
+def export_models(droid: DroidNet) -> dict[str, ExportModel]:
     """Return what a bundle of these networks has, by model."""
     config = droid.config()
     image = TensorSpec(
@@ -126,11 +109,11 @@ def engine_models(droid: DroidNet) -> dict[str, EngineModel]:
         TensorSpec(name="eta", shape=("sources", *_MAPS), dtype="float32"),
     ]
     return {
-        "fnet": EngineModel(
+        "fnet": ExportModel(
             FeatureEncoder(droid), [image], [_maps("fmap", "pictures", config.features)], pictures
         ),
-        "cnet": EngineModel(ContextEncoder(droid), [image], [net, inp], pictures),
-        "update": EngineModel(
+        "cnet": ExportModel(ContextEncoder(droid), [image], [net, inp], pictures),
+        "update": ExportModel(
             UpdateStep(droid),
             step_inputs,
             step_outputs,
