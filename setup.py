@@ -17,7 +17,7 @@ PACKAGE = "compressed_grasp"
 ROOT = Path(__file__).absolute().parent
 SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
-ROS += ("sensor-msgs", "std-msgs", "std-srvs", "visualization-msgs")
+ROS += ("nav-msgs", "sensor-msgs", "std-msgs", "std-srvs", "visualization-msgs")
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -111,6 +111,7 @@ setup(
             "compress = edge_compression.__main__:main",
             "replay = edge_replay.__main__:main",
             "pose_node = pose_fcn.pose_node:main",
+            "slam_node = compressed_slam.slam_node:main",
         ],
         "compressed_grasp.skills": [
             "pose = pose_fcn.skill:PoseSkill",
