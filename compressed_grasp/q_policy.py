@@ -11,12 +11,14 @@ import numpy as np
 
 from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan
 from compressed_grasp.policies import OBJECT_HEIGHT
+from edge_runtime.latency import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from compressed_grasp.action import Kind
     from compressed_grasp.heightmap import HeightMap
     from compressed_grasp.workspace import Workspace
 
@@ -29,6 +31,7 @@ SIDE = 112
 """Cells along each side of the network's input."""
 
 _LEAST_NEIGHBOURS = 4  # of the 3x3 cells about one of an object; fewer are noise or flying pixels
+_MOST_COVERED = 0.9  # of what is seen, by objects; more is a table of another height
 _SAME_PLACE = 0.015  # metres between two actions that are taken as the same
 _SAME_TURN = 1  # steps of 22.5 degrees between them, at most
 _GRASP_TURNS = ANGLES // 2  # then the jaws have changed over
@@ -96,7 +99,11 @@ class QPolicy:
         return self.decide(seen, workspace, useless).action
 
     def decide(
-        self, seen: HeightMap, workspace: Workspace, useless: Sequence[Action] = ()
+        self,
+        seen: HeightMap,
+        workspace: Workspace,
+        useless: Sequence[Action] = (),
+        stopwatch: Stopwatch | None = None,
     ) -> Decision:
         """Choose an action.
 
@@ -104,19 +111,40 @@ class QPolicy:
             seen: at most `SIDE` by `SIDE` cells of about `CELL`.
             workspace: of `seen`.
             useless: the actions since the last that changed the scene.
+            stopwatch: gets the stages "engine" and "choice".
         """
+        clock = stopwatch or Stopwatch()
         nothing = np.zeros((2 * ANGLES, *seen.height.shape), np.float32)
-        if seen.coverage < self._min_coverage:
+        if not seen.coverage or seen.coverage < self._min_coverage:
             reason = (
                 f"too few cells seen: {seen.coverage:.0%} of the workspace, at least "
                 f"{self._min_coverage:.0%} is wanted"
             )
             return Decision(None, nothing, 0.0, reason)
         objects = object_cells(seen)
-        if not objects.any():
+        covered = np.count_nonzero(objects) / np.count_nonzero(~np.isnan(seen.height))
+        if not covered:
             reason = f"empty: nothing is higher than {OBJECT_HEIGHT * 1000:g} mm above the table"
             return Decision(None, nothing, 0.0, reason)
-        q = self.q_map(seen)
+        if covered > _MOST_COVERED:
+            reason = (
+                f"no table: {covered:.0%} of what is seen is higher than "
+                f"{OBJECT_HEIGHT * 1000:g} mm; check camera pose and table height"
+            )
+            return Decision(None, nothing, 0.0, reason)
+        with clock.stage("engine"):
+            q = self.q_map(seen)
+        with clock.stage("choice"):
+            return self._choose(q, seen, objects, workspace, useless)
+
+    def _choose(
+        self,
+        q: NDArray[np.float32],
+        seen: HeightMap,
+        objects: NDArray[np.bool_],
+        workspace: Workspace,
+        useless: Sequence[Action],
+    ) -> Decision:
         allowed = allowed_actions(seen, objects, workspace, useless)
         if not self._pushes:
             allowed[:ANGLES] = False
@@ -134,8 +162,8 @@ class QPolicy:
         if value < self._min_q:
             reason = f"no action is worth it: the best Q is {value:.3f}, below {self._min_q:g}"
             return Decision(None, q, value, reason)
-        kind, k = ("push", channel) if channel < ANGLES else ("grasp", channel - ANGLES)
-        action = plan("push" if kind == "push" else "grasp", (row, column), k, seen, workspace)
+        kind: Kind = "push" if channel < ANGLES else "grasp"
+        action = plan(kind, (row, column), channel % ANGLES, seen, workspace)
         return Decision(action, q, value, "")
 
     def q_map(self, seen: HeightMap) -> NDArray[np.float32]:
