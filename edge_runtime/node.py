@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from edge_runtime.bundle import load_bundle
 from edge_runtime.camera_poses import CameraPoses
 from edge_runtime.common_settings import CAMERA_POSE, DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
+from edge_runtime.diagnostics import Condition
 from edge_runtime.engine import AUTO, describe_engines, open_engines
 from edge_runtime.errors import BundleError, MessageError, SettingError, one_line
 from edge_runtime.folders import expand_user
@@ -125,6 +126,10 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         """
         return {}
 
+    def condition(self) -> Condition:
+        """Return what the diagnostics tell of the algorithm. Called in the executor's thread."""
+        return Condition()
+
     def create_picture(self, topic: str, draw: Callable[[Frame, Result], NDArray[Any]]) -> None:
         """Say how a picture of the interface is drawn: raw on `topic`, JPEG on `topic`/compressed.
 
@@ -134,10 +139,6 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         """
         raw, compressed = self.outputs[topic], self.outputs[f"{topic}/compressed"]
         self._pictures.append(Picture(draw, raw, compressed))
-
-    def tell(self, key: str, value: str) -> None:
-        """Show a value of the skill's own in the diagnostics, until there is a newer one."""
-        self._reporter.told[key] = value
 
     def start(self) -> None:
         """Configure and activate, if the parameter `autostart` says so."""
@@ -436,4 +437,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
     def _report(self) -> None:
         inputs, budget = self._inputs, self.parameters["latency_budget_ms"]
-        self._reporter.report(self._state, inputs.topic, inputs.last_received, inputs.age_s, budget)
+        condition = self.condition() if self._state == "active" else Condition()
+        self._reporter.report(
+            self._state, inputs.topic, inputs.last_received, inputs.age_s, budget, condition
+        )
