@@ -17,7 +17,7 @@ PACKAGE = "compressed_grasp"
 ROOT = Path(__file__).absolute().parent
 SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
-ROS += ("sensor-msgs", "std-msgs", "std-srvs", "visualization-msgs")
+ROS += ("sensor-msgs", "std-msgs", "std-srvs", "trajectory-msgs", "visualization-msgs")
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -110,6 +110,7 @@ setup(
         "console_scripts": [
             "compress = edge_compression.__main__:main",
             "replay = edge_replay.__main__:main",
+            "grasp_node = compressed_grasp.grasp_node:main",
             "pose_node = pose_fcn.pose_node:main",
         ],
         "compressed_grasp.skills": [

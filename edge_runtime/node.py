@@ -132,6 +132,10 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         raw, compressed = self.outputs[topic], self.outputs[f"{topic}/compressed"]
         self._pictures.append(Picture(draw, raw, compressed))
 
+    def tell(self, key: str, value: str) -> None:
+        """Show a value of the skill's own in the diagnostics, until there is a newer one."""
+        self._reporter.told[key] = value
+
     def start(self) -> None:
         """Configure and activate, if the parameter `autostart` says so."""
         if (

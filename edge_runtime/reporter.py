@@ -30,12 +30,14 @@ _WHEN_LOST = (
 class Reporter:
     """Counts and publishes for one node; any of its threads may call.
 
-    `engine`: what is served, for the diagnostics. `failure`: the last failure, "" for none.
+    `engine`: what is served, for the diagnostics. `told`: what the skill says beside. `failure`:
+    the last failure, "" for none.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self.tally = Tally()
         self.engine: dict[str, str] = {}
+        self.told: dict[str, str] = {}
         self.failure = ""
         self._node = node
         # With its namespace, because two cameras may each have a node of the same name.
@@ -54,6 +56,7 @@ class Reporter:
     def forget(self) -> None:
         """Let go of what belongs to the engine that was served."""
         self.engine = {}
+        self.told = {}
         self._window.clear()
 
     def processed(self, header: Any, stages: Mapping[str, float]) -> None:  # noqa: ANN401
@@ -114,7 +117,7 @@ class Reporter:
             age_s=age_s,
             latency=self._window.percentiles(),
             budget_ms=budget_ms,
-            engine=self.engine,
+            engine={**self.engine, **self.told},
             failure=self.failure,
             reasons=dict(self._reasons),
         )

@@ -21,7 +21,7 @@ ALLOWED = {
 }
 OURS = set(ALLOWED)
 ON_THE_ROBOT = {
-    "compressed_grasp": {"action", "heightmap", "policies", "routine", "workspace"},
+    "compressed_grasp": {"action", "heightmap", "policies", "q_policy", "routine", "workspace"},
     "pose_fcn": {
         "estimator",
         "expansion_clustering",

@@ -1,0 +1,236 @@
+"""The learned policy: height map to Q map, and of its actions the best that is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan
+from compressed_grasp.policies import OBJECT_HEIGHT
+from edge_runtime.latency import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from compressed_grasp.action import Kind
+    from compressed_grasp.heightmap import HeightMap
+    from compressed_grasp.workspace import Workspace
+
+    Run = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
+    """Runs the network on "height"; returns "q"."""
+
+CELL = 0.004
+"""Side of a cell that the network was trained with [m]."""
+SIDE = 112
+"""Cells along each side of the network's input."""
+
+_LEAST_NEIGHBOURS = 4  # of the 3x3 cells about one of an object; fewer are noise or flying pixels
+_MOST_COVERED = 0.9  # of what is seen, by objects; more is a table of another height
+_SAME_PLACE = 0.015  # metres between two actions that are taken as the same
+_SAME_TURN = 1  # steps of 22.5 degrees between them, at most
+_GRASP_TURNS = ANGLES // 2  # then the jaws have changed over
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about what was seen.
+
+    Attributes:
+        action: None where there is nothing to do.
+        q: (32, rows, columns) as in `QPolicy`; zeros where the network was not asked.
+        value: Q of the action, 0..1; of the best that was allowed where that is too low.
+        reason: why there is nothing to do; "" where there is.
+    """
+
+    action: Action | None
+    q: NDArray[np.float32]
+    value: float
+    reason: str
+
+
+class QPolicy:
+    """A `policies.Policy` that does what its network values most, of what is allowed.
+
+    The network takes `height` (1, 1, 112, 112) float32, metres above the table, 0 where unseen,
+    and gives `q` (1, 32, 112, 112): the expected discounted grasp success, 0..1, of a push that
+    begins in the cell (channel k: along k * 22.5 degrees), and of a grasp about its middle (16 + k:
+    jaws across k * 22.5 degrees).
+
+    Never allowed are actions in cells that were not seen, grasps where no object is, pushes that
+    meet none, and repetitions of what has just changed nothing.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        pushes: bool = True,
+        min_q: float = 0.0,
+        min_coverage: float = 0.0,
+    ) -> None:
+        """Serve a network.
+
+        Args:
+            run: of the network.
+            pushes: whether pushes are allowed.
+            min_q: what is worth less is not done.
+            min_coverage: share of the cells that must have been seen.
+        """
+        self._run = run
+        self._pushes = pushes
+        self._min_q = min_q
+        self._min_coverage = min_coverage
+
+    def __call__(
+        self,
+        seen: HeightMap,
+        workspace: Workspace,
+        rng: np.random.Generator,
+        useless: Sequence[Action],
+    ) -> Action | None:
+        """Return the best action; None where there is nothing to do."""
+        del rng
+        return self.decide(seen, workspace, useless).action
+
+    def decide(
+        self,
+        seen: HeightMap,
+        workspace: Workspace,
+        useless: Sequence[Action] = (),
+        stopwatch: Stopwatch | None = None,
+    ) -> Decision:
+        """Choose an action.
+
+        Args:
+            seen: at most `SIDE` by `SIDE` cells of about `CELL`.
+            workspace: of `seen`.
+            useless: the actions since the last that changed the scene.
+            stopwatch: gets the stages "engine" and "choice".
+        """
+        clock = stopwatch or Stopwatch()
+        nothing = np.zeros((2 * ANGLES, *seen.height.shape), np.float32)
+        if not seen.coverage or seen.coverage < self._min_coverage:
+            reason = (
+                f"too few cells seen: {seen.coverage:.0%} of the workspace, at least "
+                f"{self._min_coverage:.0%} is wanted"
+            )
+            return Decision(None, nothing, 0.0, reason)
+        objects = object_cells(seen)
+        covered = np.count_nonzero(objects) / np.count_nonzero(~np.isnan(seen.height))
+        if not covered:
+            reason = f"empty: nothing is higher than {OBJECT_HEIGHT * 1000:g} mm above the table"
+            return Decision(None, nothing, 0.0, reason)
+        if covered > _MOST_COVERED:
+            reason = (
+                f"no table: {covered:.0%} of what is seen is higher than "
+                f"{OBJECT_HEIGHT * 1000:g} mm; check camera pose and table height"
+            )
+            return Decision(None, nothing, 0.0, reason)
+        with clock.stage("engine"):
+            q = self.q_map(seen)
+        with clock.stage("choice"):
+            return self._choose(q, seen, objects, workspace, useless)
+
+    def _choose(
+        self,
+        q: NDArray[np.float32],
+        seen: HeightMap,
+        objects: NDArray[np.bool_],
+        workspace: Workspace,
+        useless: Sequence[Action],
+    ) -> Decision:
+        allowed = allowed_actions(seen, objects, workspace, useless)
+        if not self._pushes:
+            allowed[:ANGLES] = False
+        # What is not finite is not worth anything.
+        worth = np.where(allowed & np.isfinite(q), q, -1)
+        channel, row, column = (int(k) for k in np.unravel_index(worth.argmax(), worth.shape))
+        value = float(worth[channel, row, column])
+        if value < 0:
+            reason = (
+                "the network gave no finite Q"
+                if allowed.any()
+                else "nothing left to try: what is allowed has just changed nothing"
+            )
+            return Decision(None, q, 0.0, reason)
+        if value < self._min_q:
+            reason = f"no action is worth it: the best Q is {value:.3f}, below {self._min_q:g}"
+            return Decision(None, q, value, reason)
+        kind: Kind = "push" if channel < ANGLES else "grasp"
+        action = plan(kind, (row, column), channel % ANGLES, seen, workspace)
+        return Decision(action, q, value, "")
+
+    def q_map(self, seen: HeightMap) -> NDArray[np.float32]:
+        """Ask the network; (32, rows, columns)."""
+        rows, columns = seen.height.shape
+        height = np.zeros((1, 1, SIDE, SIDE), np.float32)
+        height[0, 0, :rows, :columns] = np.nan_to_num(seen.height)
+        q: NDArray[np.float32] = self._run({"height": height})["q"][0, :, :rows, :columns]
+        return q
+
+
+def object_cells(seen: HeightMap) -> NDArray[np.bool_]:
+    """Cells (rows, columns) that objects cover; what is seen in one alone is noise."""
+    with np.errstate(invalid="ignore"):
+        higher = (seen.height > OBJECT_HEIGHT).astype(np.uint8)
+    around = cv2.boxFilter(higher, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    covered: NDArray[np.bool_] = (higher > 0) & (around >= _LEAST_NEIGHBOURS)
+    return covered
+
+
+def allowed_actions(
+    seen: HeightMap,
+    objects: NDArray[np.bool_],
+    workspace: Workspace,
+    useless: Sequence[Action] = (),
+) -> NDArray[np.bool_]:
+    """Which actions may be done, (32, rows, columns) as `QPolicy` has them.
+
+    Args:
+        seen: the height map.
+        objects: `object_cells` of it.
+        workspace: of the height map.
+        useless: actions that are not to be repeated.
+    """
+    known = ~np.isnan(seen.height)
+    allowed = np.empty((2 * ANGLES, *known.shape), bool)
+    covered = objects.astype(np.uint8)
+    for k, path in enumerate(_push_paths(workspace.resolution)):
+        allowed[k] = known & (cv2.dilate(covered, path, borderValue=0) > 0)
+    allowed[ANGLES:] = objects
+    rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
+    for action in useless:
+        row, column = action.cell
+        near = np.hypot(rows - row, columns - column) * workspace.resolution <= _SAME_PLACE
+        for k in _same_channels(action):
+            allowed[k] &= ~near
+    return allowed
+
+
+@lru_cache(maxsize=8)
+def _push_paths(resolution: float) -> tuple[NDArray[np.uint8], ...]:
+    """For each angle the cells that a push passes, (n, n) with its beginning in the middle."""
+    reach = round(PUSH_LENGTH / resolution)
+    paths = []
+    for k in range(ANGLES):
+        path = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
+        angle = 2 * np.pi * k / ANGLES
+        end = round(reach + reach * np.cos(angle)), round(reach + reach * np.sin(angle))
+        cv2.line(path, (reach, reach), end, 1)
+        paths.append(path)
+    return tuple(paths)
+
+
+def _same_channels(action: Action) -> list[int]:
+    """Channels of the Q map that do about the same as `action` where it was done."""
+    turns = range(action.angle_index - _SAME_TURN, action.angle_index + _SAME_TURN + 1)
+    if action.kind == "push":
+        return [k % ANGLES for k in turns]
+    first = [ANGLES + k % _GRASP_TURNS for k in turns]
+    return first + [k + _GRASP_TURNS for k in first]
