@@ -76,22 +76,36 @@ def samples(trials: Trials, push_values: NDArray[np.float32] | None = None) -> S
     )
 
 
-def batch(
-    data: Samples, size: int, rng: np.random.Generator, *, augment: bool = True
-) -> dict[str, NDArray[np.generic]]:
-    """Draw states, and all that was tried in them.
+@dataclass(frozen=True)
+class Batch:
+    """States, and what was tried in them.
 
-    Returns:
-        `height` (size, 1, side, side) float32; `index` (n, 4) of image, channel of the network's
-        logits, row, column; `push` (n,) bool; `value` (n,) float32.
+    Attributes:
+        height: (size, 1, side, side) float32 [m], unseen 0.
+        index: (n, 4) of image, channel of the network's logits, row and column.
+        value: (n,) float32.
     """
-    states = rng.integers(len(data.heights), size=size)
-    height = np.empty((size, 1, *data.heights.shape[1:]), np.float32)
+
+    height: NDArray[np.float32]
+    index: NDArray[np.int64]
+    value: NDArray[np.float32]
+
+
+def draw_batch(data: Samples, size: int, rng: np.random.Generator) -> Batch:
+    """Draw states; each is turned, mirrored and shifted at random."""
+    return make_batch(data, rng.integers(len(data.heights), size=size), rng)
+
+
+def make_batch(
+    data: Samples, states: NDArray[np.int64], rng: np.random.Generator | None = None
+) -> Batch:
+    """Put states together; without `rng` they are as they were."""
+    height = np.empty((len(states), 1, *data.heights.shape[1:]), np.float32)
     index, chosen = [], []
     for k, (state, tried) in enumerate(zip(states, data.of(states), strict=True)):
         picture = to_metres(data.heights[state])
         cell, angle = data.cell[tried], data.angle[tried]
-        if augment:
+        if rng is not None:
             picture, cell, angle = _moved(picture, cell, angle, rng)
         height[k, 0] = picture
         push = data.push[tried]
@@ -100,13 +114,7 @@ def batch(
         image = np.full(len(tried), k)
         index.append(np.column_stack([image, channel, cell[:, 1], cell[:, 0]])[within])
         chosen.append(tried[within])
-    flat = np.concatenate(chosen)
-    return {
-        "height": height,
-        "index": np.concatenate(index),
-        "push": data.push[flat],
-        "value": data.value[flat],
-    }
+    return Batch(height, np.concatenate(index), data.value[np.concatenate(chosen)])
 
 
 def _moved(

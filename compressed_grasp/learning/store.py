@@ -86,18 +86,25 @@ class TrialStore:
 
 
 def make_missing(
-    store: TrialStore, shards: int, processes: int | None = None, propose: Proposer | None = None
+    store: TrialStore,
+    numbers: Sequence[int],
+    processes: int | None = None,
+    propose: Proposer | None = None,
 ) -> None:
     """Make the shards that are missing, in parallel; what was made before a crash stays."""
     import joblib
 
-    missing = store.missing(range(shards))
+    missing = store.missing(numbers)
     if not missing:
         return
     made = joblib.Parallel(n_jobs=processes or os.cpu_count(), return_as="generator_unordered")(
         joblib.delayed(store.make)(number, propose) for number in missing
     )
     for _ in progress(
-        made, total=shards, initial=shards - len(missing), desc="trials", unit="shard"
+        made,
+        total=len(numbers),
+        initial=len(numbers) - len(missing),
+        desc="trials",
+        unit="shard",
     ):
         pass

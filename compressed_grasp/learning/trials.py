@@ -42,10 +42,8 @@ Cell = tuple[int, int, int]
 class Proposer(Protocol):
     """A policy's part in the trials: what it would do is tried, too."""
 
-    def __call__(
-        self, height: NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[list[Cell], list[Cell]]:
-        """Return grasps and pushes, the best first; `height` is (112, 112) [m], unseen 0."""
+    def __call__(self, seen: HeightMap, rng: np.random.Generator) -> tuple[list[Cell], list[Cell]]:
+        """Return a few grasps and pushes."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _scene_trials(rng: np.random.Generator, propose: Proposer | None) -> Iterato
         if not (np.nan_to_num(seen.height) > _OBJECT).any():
             return
         state, before, remaining = world.save(), table.truth(), table.remaining
-        proposed = propose(np.nan_to_num(seen.height), rng) if propose else ([], [])
+        proposed = propose(seen, rng) if propose else ([], [])
         grasps = proposed[0] + _grasp_candidates(seen, rng, _GRASPS - len(proposed[0]))
         pushes = proposed[1] + _push_candidates(seen, rng, _PUSHES - len(proposed[1]))
         successes = []
