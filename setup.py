@@ -115,6 +115,7 @@ setup(
             "pose_node = pose_fcn.pose_node:main",
         ],
         "compressed_grasp.skills": [
+            "grasp = compressed_grasp.skill:GraspSkill",
             "pose = pose_fcn.skill:PoseSkill",
             "slam = compressed_slam.skill:SlamSkill",
         ],

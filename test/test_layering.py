@@ -15,7 +15,7 @@ ALLOWED = {
     "edge_report": {"edge_runtime"},
     "edge_compression": {"edge_runtime", "edge_report"},
     "edge_replay": {"edge_runtime", "edge_report"},
-    "compressed_grasp": {"edge_runtime", "edge_worlds"},
+    "compressed_grasp": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
     "compressed_slam": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
     "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
 }

@@ -95,6 +95,8 @@ def take_picture(
     faults: CameraFaults = PERFECT,
     rng: np.random.Generator | None = None,
     pose_error: NDArray[np.float64] | None = None,
+    *,
+    colored: bool = True,
 ) -> Picture:
     """Look at the table.
 
@@ -104,6 +106,7 @@ def take_picture(
         faults: what is wrong with it.
         rng: draws the faults; left out: seed 0.
         pose_error: (4, 4) of a camera that stays where it is; left out: drawn for this picture.
+        colored: whether to shade it; not shaded it is black, and made in half the time.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     hits = cast(world, camera)
@@ -112,8 +115,9 @@ def take_picture(
         depth[~_lit_by_emitter(world, camera, hits, faults.baseline)] = np.nan
     shape = camera.height, camera.width
     true_pose = np.linalg.inv(camera.world_to_camera).astype(np.float64)
+    color = _color(world, hits) if colored else np.zeros((len(hits.geom), 3), np.uint8)
     return Picture(
-        _color(world, hits).reshape(*shape, 3),
+        color.reshape(*shape, 3),
         _spoil(depth.reshape(shape).astype(np.float32), faults, rng),
         camera.matrix,
         true_pose @ (draw_pose_error(faults, rng) if pose_error is None else pose_error),
