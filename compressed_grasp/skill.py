@@ -8,6 +8,8 @@ from compressed_grasp.evaluation import GraspEvaluation
 from compressed_grasp.learning.data import GraspData, accuracy, held_out_trials, pictures
 from compressed_grasp.learning.settings import GraspTraining
 from compressed_grasp.q_policy import SIDE
+from compressed_grasp.replay import METRICS as REPLAY_METRICS
+from compressed_grasp.replay import GraspReplay
 from edge_compression.protocol import Interface, TrainedNetwork
 from edge_runtime.bundle import TensorSpec
 
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
     from edge_compression.protocol import Batch, JudgedSplit, Run, Split, TrainingTask
 
 
-class GraspSkill:
+class GraspSkill(GraspReplay):
     """The compact push-grasp policy for `compress` and `replay`."""
 
-    name = "grasp"
     headline = "auc"
     metric_descriptions: ClassVar[dict[str, str]] = {
         "auc": "probability that a grasp that succeeds has a higher value than one that fails",
         "best_grasp": "success of the best of the grasps that were tried in a state",
         "brier": "mean square of the difference of value and success of grasps; lower is better",
+        **REPLAY_METRICS,
     }
     data_model = GraspData
     train_model = GraspTraining

@@ -23,6 +23,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 from edge_runtime.camera_poses import Broadcaster
 from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
+from edge_runtime.transform_text import format_pose
 from edge_runtime.transport import profile_environment
 from edge_worlds.tabletop.episode import Command
 
@@ -219,4 +220,4 @@ def clear_table(
 def pose_text(pose: np.ndarray[Any, Any]) -> str:
     """Write a (4, 4) transform as the parameter `camera_pose` has it: x y z qx qy qz qw."""
     [numbers] = Trajectory.from_matrices(np.zeros(1, np.int64), pose[None]).poses
-    return " ".join(f"{number:.6f}" for number in numbers + 0.0)
+    return format_pose(numbers)
