@@ -77,6 +77,30 @@ def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
     assert "nothing left" in policy.decide(view, WORKSPACE, useless).reason
 
 
+def test_what_is_too_tall_is_kept_clear_of() -> None:
+    view = seen((50, 60, 70, 80))
+    rows, columns = np.mgrid[:40, :30]
+    # An arm with a low rim; and high above the block, its end.
+    view.height[:40, :30] = np.minimum(0.35, 0.02 * np.minimum(40 - rows, 30 - columns))
+    view.height[50:54, 70:74] = 0.3
+    for seed in range(20):
+        action = QPolicy(Network(seed), max_object_height=0.2).decide(view, WORKSPACE).action
+        assert action is not None
+        row, column = action.cell
+        if action.kind == "grasp":
+            assert 54 <= row < 60 or 74 <= column < 80
+            assert 50 <= row < 60
+            assert 70 <= column < 80
+        else:
+            for share in np.linspace(0, 1, 50):
+                point = action.waypoints[1] + share * (action.waypoints[2] - action.waypoints[1])
+                row, column = WORKSPACE.cell(point)
+                assert not (row < 40 and column < 30)
+    view.height[50:60, 70:80] = 0
+    decision = QPolicy(Network(), max_object_height=0.2).decide(view, WORKSPACE)
+    assert decision.reason.startswith("empty")
+
+
 def test_the_reason_says_why_there_is_nothing_to_do() -> None:
     policy = QPolicy(Network(), min_q=0.6, min_coverage=0.3)
     assert policy.decide(seen(), WORKSPACE).reason.startswith("empty")
