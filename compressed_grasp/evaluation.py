@@ -24,7 +24,13 @@ from edge_compression.protocol import EvaluationResult, Metric
 from edge_runtime.bundle import load_bundle
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import SettingError
-from edge_worlds.tabletop.camera import PERFECT, REAL, CameraFaults, oblique_camera
+from edge_worlds.tabletop.camera import (
+    PERFECT,
+    REAL,
+    CameraFaults,
+    crop_to_workspace,
+    oblique_camera,
+)
 from edge_worlds.tabletop.scene import random_pile, read_scene
 from edge_worlds.tabletop.shapes import read_mesh
 from edge_worlds.tabletop.world import TabletopWorld
@@ -217,7 +223,9 @@ def _trial(
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     world = TabletopWorld(make(rng))
-    table = SimulatedTable(world, oblique_camera(), _SPACE, faults, rng, colored=False)
+    table = SimulatedTable(
+        world, crop_to_workspace(oblique_camera()), _SPACE, faults, rng, colored=False
+    )
     watched = _Watched(policy, bundle, precision)
     began = time.perf_counter()
     episode = run_episode(table, watched, _SPACE, rng, watched.done)

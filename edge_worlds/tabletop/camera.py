@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_worlds.arm.renderer import Light, cast, reached, shade
 from edge_worlds.camera import Camera, look_at
+from edge_worlds.tabletop.scene import HALF_WORKSPACE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _LIGHT = Light(np.array([0.4, 0.6, 1.3]), ambient=0.35, diffuse=0.65, specular=0
 _NOISE_DISTANCE = 0.7  # metres: depth noise is given there, and grows with the square
 _EDGE = 0.02  # metres of depth within 3x3 pixels; the bare table has less, seen obliquely
 _FARTHEST = 100.0  # metres
+_HIGHEST = 0.1  # metres of objects that lie on the table
 _HOLE_SIZE = 24  # pixels across, of 640
 
 
@@ -87,6 +89,19 @@ def oblique_camera(
     middle = (width - 1) / 2, (height - 1) / 2
     matrix = np.array([[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]])
     return Camera(matrix, look_at(np.array(eye), np.zeros(3)), width, height)
+
+
+def crop_to_workspace(camera: Camera) -> Camera:
+    """Return the part of a camera's picture in which the workspace lies: less work, same pixels."""
+    sides = (-HALF_WORKSPACE, HALF_WORKSPACE)
+    corners = np.array([(x, y, z) for x in sides for y in sides for z in (0.0, _HIGHEST)])
+    seen = camera.project(corners)
+    low = np.maximum(np.floor(seen.min(axis=0)), 0)
+    high = np.minimum(np.ceil(seen.max(axis=0)) + 1, (camera.width, camera.height))
+    matrix = camera.matrix.copy()
+    matrix[:2, 2] -= low
+    width, height = (int(extent) for extent in high - low)
+    return Camera(matrix, camera.world_to_camera, width, height)
 
 
 def take_picture(
