@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan
+from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan, push_heights
 from compressed_grasp.policies import OBJECT_HEIGHT
 from edge_runtime.latency import Stopwatch
 
@@ -32,6 +32,7 @@ SIDE = 112
 
 _LEAST_NEIGHBOURS = 4  # of the 3x3 cells about one of an object; fewer are noise or flying pixels
 _MOST_COVERED = 0.9  # of what is seen, by objects; more is a table of another height
+_MET_BY = 0.005  # metres from the fingertips up, of an object that a push meets
 _STEP = 0.05  # metres between cells that are not of one thing
 _KEPT_CLEAR = 0.03  # metres about an obstacle
 _SAME_PLACE = 0.015  # metres between two actions that are taken as the same
@@ -235,11 +236,13 @@ def allowed_actions(
     """
     known = ~np.isnan(seen.height)
     allowed = np.empty((2 * ANGLES, *known.shape), bool)
-    covered, barred = objects.astype(np.uint8), obstacles.astype(np.uint8)
+    heights = np.where(objects, seen.height, np.float32(0))
+    least = push_heights(seen, workspace) + np.float32(_MET_BY)
+    barred = obstacles.astype(np.uint8)
     is_clear = not obstacles.any()
     for k, path in enumerate(_push_paths(workspace.resolution)):
-        # A cell from which the path meets one that is set.
-        allowed[k] = known & (cv2.dilate(covered, path) > 0)
+        # The highest that a push from here passes.
+        allowed[k] = known & (cv2.dilate(heights, path) > least)
         if not is_clear:
             allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects

@@ -47,6 +47,7 @@ def test_the_best_allowed_action_is_chosen_and_none_on_the_table_or_unseen_cells
     network.q[0, 20, 10, 10] = 0.9  # of the bare table
     network.q[0, 20, 55, 72] = 0.95  # where nothing was seen
     network.q[0, 8, 55, 60] = 0.99  # a push away from the block
+    network.q[0, 4, 55, 77] = 0.98  # over its top
     action = QPolicy(network).decide(view, WORKSPACE).action
     assert action is not None
     assert (action.kind, action.cell, action.angle_index) == ("grasp", (55, 77), 3)
