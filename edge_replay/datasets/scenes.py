@@ -1,9 +1,9 @@
 """Single views of tables with their camera's pose, as data sets of grasping have them.
 
-A folder with `color.png`, `depth.png`, `camera_pose.txt` (4x4, optical frame to world, metres) and,
-if it is known, `camera_matrix.txt` (3x3, pixels); or a folder of such folders, whose views are then
-taken in the order of their names. Depth is in millimetres; where Visual Pushing and Grasping wrote
-it, beside a `camera_depth_scale.txt`, in tenths of them.
+A folder with `color.png`, `camera_pose.txt` (4x4, optical frame to world, metres) and, if they are
+known, `depth.png` and `camera_matrix.txt` (3x3, pixels); or a folder of such folders, whose views
+are then taken in the order of their names. Depth is in millimetres; where Visual Pushing and
+Grasping wrote it, beside a `camera_depth_scale.txt`, in tenths of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from edge_replay.datasets.files import read_depth_png
 from edge_replay.datasets.sequence import FolderSequence, made_up_stamps
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
+from edge_runtime.rows import read_rows
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,12 +42,9 @@ def read_scenes(folder: Path) -> FolderSequence:
     """
     views = [folder] if (folder / POSE_FILE).is_file() else _views_below(folder)
     for view in views:
-        for name in ("color.png", "depth.png"):
-            if not (view / name).is_file():
-                message = (
-                    f"'{view / name}' is missing: a view has color.png, depth.png, {POSE_FILE}"
-                )
-                raise SettingError(message)
+        if not (view / "color.png").is_file():
+            message = f"'{view / 'color.png'}' is missing: put it beside {POSE_FILE}"
+            raise SettingError(message)
     stamps = made_up_stamps(range(len(views)), _RATE)
     poses = np.stack([_pose(view / POSE_FILE) for view in views])
     return FolderSequence(
@@ -55,7 +54,7 @@ def read_scenes(folder: Path) -> FolderSequence:
         known_camera=_camera(views),
         camera_remedy=f"the camera of '{folder}' is unknown: write {_MATRIX_FILE}, 3x3 pixels",
         ground_truth=Trajectory.from_matrices(stamps, poses),
-        depths=[partial(read_depth_png, view / "depth.png", _units(view)) for view in views],
+        depths=[_depth(view) for view in views],
     )
 
 
@@ -63,9 +62,10 @@ def _views_below(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"*/{POSE_FILE}"))
 
 
-def _units(view: Path) -> float:
-    """Of the depth image, per metre."""
-    return 10_000.0 if (view / _SCALE_FILE).is_file() else 1000.0
+def _depth(view: Path) -> Callable[[], NDArray[np.float32]] | None:
+    file = view / "depth.png"
+    units_per_metre = 10_000.0 if (view / _SCALE_FILE).is_file() else 1000.0
+    return partial(read_depth_png, file, units_per_metre) if file.is_file() else None
 
 
 def _pose(path: Path) -> NDArray[np.float64]:
@@ -96,11 +96,8 @@ def _camera(views: list[Path]) -> Calibration | None:
 
 def _numbers(path: Path, side: int) -> NDArray[np.float64]:
     """Read a square matrix of finite numbers."""
-    try:
-        matrix = np.loadtxt(path, ndmin=2)
-    except (OSError, ValueError):
-        matrix = np.empty((0, 0))
-    if matrix.shape != (side, side) or not np.isfinite(matrix).all():
-        message = f"'{path}' cannot be read: {side} lines of {side} finite numbers are taken"
+    rows = read_rows(path, " ".join(["number"] * side))
+    if len(rows) != side:
+        message = f"'{path}' has {len(rows)} rows: it is a matrix of {side} rows and columns"
         raise SettingError(message)
-    return matrix
+    return np.array([row.numbers() for row in rows])
