@@ -42,7 +42,7 @@ METRICS = {
 }
 
 _NEAR = 1.5  # cells
-_PICTURES = 6
+_PICTURES = 12
 _MOVED = 1e-6  # metres and quaternion: a camera that stands still has the same pose
 
 

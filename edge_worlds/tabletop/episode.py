@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LOG = "episode.json"
 SHEET = "episode.jpg"
+VIEWS = "views"
 _STATE = "state.npz"
 _MOVED = 0.005  # metres
 _COLORS = {"push": (25, 140, 255), "grasp": (80, 230, 50)}  # BGR
@@ -69,6 +70,12 @@ class Command:
                 f"+-{HALF_WORKSPACE} m, or goes below the table"
             )
             raise SettingError(message)
+
+
+def millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round a depth image [m], NaN where unseen, to what cameras publish: 0 where unseen."""
+    rounded: NDArray[np.uint16] = np.nan_to_num(depth * 1000).round().clip(0, 65535).astype("<u2")
+    return rounded
 
 
 class Episode:
@@ -138,9 +145,7 @@ class Episode:
         """
         command.check()
         before = self.world.positions
-        number = len(self.log["actions"])
-        shown = self._drawn(command)
-        cv2.imwrite(str(self._folder / f"{number:03d}.jpg"), shown)
+        self._keep(self._drawn(command))
         if command.kind == "grasp":
             grasped = self.world.grasp(command.waypoints[1], command.angle).success
         else:
@@ -164,7 +169,7 @@ class Episode:
     def end(self, result: str) -> None:
         """Write how it ended, and a sheet of all pictures."""
         self.log["result"] = result
-        cv2.imwrite(str(self._folder / f"{len(self.log['actions']):03d}.jpg"), self._bgr())
+        self._keep(self._bgr())
         cv2.imwrite(str(self._folder / SHEET), self._sheet())
         self._save()
 
@@ -175,6 +180,17 @@ class Episode:
     def _bgr(self) -> NDArray[np.uint8]:
         bgr: NDArray[np.uint8] = self.picture.color[..., ::-1].copy()
         return bgr
+
+    def _keep(self, shown: NDArray[np.uint8]) -> None:
+        """Write the picture of an action, and the view that it was chosen for."""
+        number = f"{len(self.log['actions']):03d}"
+        cv2.imwrite(str(self._folder / f"{number}.jpg"), shown)
+        view = self._folder / VIEWS / number
+        view.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(view / "color.png"), self._bgr())
+        cv2.imwrite(str(view / "depth.png"), millimetres(self.picture.depth))
+        np.savetxt(view / "camera_matrix.txt", self.picture.matrix)
+        np.savetxt(view / "camera_pose.txt", self.camera_pose)
 
     def _drawn(self, command: Command) -> NDArray[np.uint8]:
         """Draw a command on what is seen."""

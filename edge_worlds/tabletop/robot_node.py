@@ -25,7 +25,7 @@ from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
 from edge_runtime.transform_text import format_pose
 from edge_runtime.transport import profile_environment
-from edge_worlds.tabletop.episode import Command
+from edge_worlds.tabletop.episode import Command, millimetres
 
 if TYPE_CHECKING:
     from edge_worlds.tabletop.episode import Episode
@@ -68,8 +68,8 @@ class Robot(Node):
         """From now on only actions that answer the present picture are carried out."""
         self._since: Time | None = None
         picture = self._episode.picture
-        millimetres = np.nan_to_num(picture.depth * 1000).clip(0, 65535).round().astype("<u2")
-        self._images = (_image(picture.color, "rgb8"), _image(millimetres, "16UC1"))
+        depth = _image(millimetres(picture.depth), "16UC1")
+        self._images = (_image(picture.color, "rgb8"), depth)
         height, width = picture.depth.shape
         self._camera = CameraInfo(
             height=height,

@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime.errors import SettingError
 from edge_worlds.tabletop.camera import REAL
-from edge_worlds.tabletop.episode import LOG, SHEET, Command, Episode
+from edge_worlds.tabletop.episode import LOG, SHEET, VIEWS, Command, Episode
 from edge_worlds.tabletop.scene import Scene, SceneObject
 from edge_worlds.tabletop.shapes import box
 
@@ -54,6 +54,7 @@ def test_actions_are_logged_and_a_killed_episode_goes_on_where_it_was(tmp_path: 
     again.end("not cleared")
     assert json.loads((tmp_path / LOG).read_text())["result"] == "not cleared"
     assert (tmp_path / SHEET).is_file()
+    assert len(list((tmp_path / VIEWS).glob("*/depth.png"))) == 4
     with pytest.raises(SettingError, match="has ended"):
         Episode(SCENE, tmp_path, 1, REAL)
     with pytest.raises(SettingError, match="another episode"):
