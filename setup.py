@@ -110,6 +110,7 @@ setup(
         "console_scripts": [
             "compress = edge_compression.__main__:main",
             "replay = edge_replay.__main__:main",
+            "tabletop_robot = edge_worlds.tabletop.robot:main",
             "grasp_node = compressed_grasp.grasp_node:main",
             "pose_node = pose_fcn.pose_node:main",
         ],

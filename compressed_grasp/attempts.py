@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from compressed_grasp.heightmap import HeightMap
     from compressed_grasp.workspace import Workspace
 
-_MOVED_HEIGHT = 0.01  # metres
-_MOVED_AREA = 4e-4  # m2, of patches; VPG's 1.2e-3 counts every cell that differs
-_PATCH = np.ones((3, 3), np.uint8)  # cells; narrower differences are edges, seen with noise
+_MOVED_HEIGHT = 0.015  # metres
+_MOVED_AREA = 3e-4  # m2, of patches
+_PATCH = np.ones((4, 4), np.uint8)  # cells; narrower differences are edges, seen with noise
 
 
 class Attempts:

@@ -124,6 +124,14 @@ GRASP = NodeInterface(
             high=1.0,
         ),
         Setting(
+            "max_object_height",
+            default=0.2,
+            description="metres above the table; what reaches higher is an arm, a frame or a "
+            "wall, and is kept clear of by 30 mm",
+            low=0.01,
+            high=0.4,
+        ),
+        Setting(
             "retry_after",
             default=10.0,
             description="with mode continuous: seconds after which an action is taken as done; "

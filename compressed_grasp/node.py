@@ -24,6 +24,7 @@ from compressed_grasp.messages import (
 )
 from compressed_grasp.overlay import draw_q_map
 from compressed_grasp.planner import GraspPlanner, Settings, View
+from edge_runtime.diagnostics import Condition
 from edge_runtime.errors import MessageError
 from edge_runtime.node import SkillNode
 
@@ -54,13 +55,14 @@ class GraspNode(SkillNode[Plan]):
 
     interface = GRASP
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         """Make the planner."""
         values = {setting.name: self.parameters[setting.name] for setting in GRASP.parameters}
         settings = Settings.of_parameters(values)
-        self._planner = GraspPlanner.from_bundle(bundle, engine.run, settings)
+        self._planner = GraspPlanner.from_bundle(bundle, engines[GRASP.skill].run, settings)
         self._frame = self.parameters["workspace_frame"]
         self._enabled = True
+        self._said: Mapping[str, str] = {}
         self.create_picture(Q_MAP, self._draw)
 
     def unload(self) -> None:
@@ -75,6 +77,10 @@ class GraspNode(SkillNode[Plan]):
     def handlers(self) -> Mapping[str, Handler]:
         """Return what switches the node on and off."""
         return {ENABLED.name: self._enable}
+
+    def condition(self) -> Condition:
+        """Return the last decision, with the reason where there was nothing to do."""
+        return Condition(values=self._said)
 
     def process(self, frame: Frame, stopwatch: Stopwatch) -> Plan:
         """Project the images onto the table, and choose."""
@@ -92,8 +98,7 @@ class GraspNode(SkillNode[Plan]):
             seen = self._planner.look(view)
         decision = self._planner.decide(seen, stamp, stopwatch)
         self._planner.chose(decision.action, seen, stamp)
-        self.tell("decision", _said(decision))
-        self.tell("coverage", f"{seen.coverage:.0%}")
+        self._said = {"decision": _said(decision), "coverage": f"{seen.coverage:.0%}"}
         return Plan(seen, decision)
 
     def publish(self, frame: Frame, result: Plan) -> None:

@@ -59,6 +59,7 @@ class Settings:
         pushes: whether pushes are allowed.
         min_q: what is worth less is not done.
         min_coverage: share of the workspace that must have been seen.
+        max_object_height: see `QPolicy` [m].
         patience: see `Attempts`.
     """
 
@@ -69,6 +70,7 @@ class Settings:
     pushes: bool = True
     min_q: float = 0.0
     min_coverage: float = 0.2
+    max_object_height: float = 0.2
     patience: float = 0.0
 
     @classmethod
@@ -102,6 +104,7 @@ class GraspPlanner:
             pushes=settings.pushes,
             min_q=settings.min_q,
             min_coverage=settings.min_coverage,
+            max_object_height=settings.max_object_height,
         )
         self._attempts = Attempts(settings.patience)
         self._rectify = Rectifier()

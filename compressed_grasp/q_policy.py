@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan
+from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan, push_heights
 from compressed_grasp.policies import OBJECT_HEIGHT
 from edge_runtime.latency import Stopwatch
 
@@ -32,6 +32,9 @@ SIDE = 112
 
 _LEAST_NEIGHBOURS = 4  # of the 3x3 cells about one of an object; fewer are noise or flying pixels
 _MOST_COVERED = 0.9  # of what is seen, by objects; more is a table of another height
+_MET_BY = 0.005  # metres from the fingertips up, of an object that a push meets
+_STEP = 0.05  # metres between cells that are not of one thing
+_KEPT_CLEAR = 0.03  # metres about an obstacle
 _SAME_PLACE = 0.015  # metres between two actions that are taken as the same
 _SAME_TURN = 1  # steps of 22.5 degrees between them, at most
 _GRASP_TURNS = ANGLES // 2  # then the jaws have changed over
@@ -73,6 +76,7 @@ class QPolicy:
         pushes: bool = True,
         min_q: float = 0.0,
         min_coverage: float = 0.0,
+        max_object_height: float = np.inf,
     ) -> None:
         """Serve a network.
 
@@ -81,11 +85,14 @@ class QPolicy:
             pushes: whether pushes are allowed.
             min_q: what is worth less is not done.
             min_coverage: share of the cells that must have been seen.
+            max_object_height: what reaches higher above the table [m] is an obstacle, such as the
+                arm or a frame: no action begins or passes within 30 mm of it.
         """
         self._run = run
         self._pushes = pushes
         self._min_q = min_q
         self._min_coverage = min_coverage
+        self._max_object_height = max_object_height
 
     def __call__(
         self,
@@ -121,10 +128,12 @@ class QPolicy:
                 f"{self._min_coverage:.0%} is wanted"
             )
             return Decision(None, nothing, 0.0, reason)
-        objects = object_cells(seen)
-        covered = np.count_nonzero(objects) / np.count_nonzero(~np.isnan(seen.height))
-        if not covered:
-            reason = f"empty: nothing is higher than {OBJECT_HEIGHT * 1000:g} mm above the table"
+        higher = object_cells(seen)
+        covered = np.count_nonzero(higher) / np.count_nonzero(~np.isnan(seen.height))
+        obstacles = obstacle_cells(seen, higher, self._max_object_height, workspace)
+        objects = higher & ~obstacles
+        if not objects.any():
+            reason = f"empty: nothing to clear is higher than {OBJECT_HEIGHT * 1000:g} mm"
             return Decision(None, nothing, 0.0, reason)
         if covered > _MOST_COVERED:
             reason = (
@@ -135,17 +144,16 @@ class QPolicy:
         with clock.stage("engine"):
             q = self.q_map(seen)
         with clock.stage("choice"):
-            return self._choose(q, seen, objects, workspace, useless)
+            allowed = allowed_actions(seen, objects, obstacles, workspace, useless)
+            return self._choose(q, allowed, seen, workspace)
 
     def _choose(
         self,
         q: NDArray[np.float32],
+        allowed: NDArray[np.bool_],
         seen: HeightMap,
-        objects: NDArray[np.bool_],
         workspace: Workspace,
-        useless: Sequence[Action],
     ) -> Decision:
-        allowed = allowed_actions(seen, objects, workspace, useless)
         if not self._pushes:
             allowed[:ANGLES] = False
         # What is not finite is not worth anything.
@@ -184,9 +192,36 @@ def object_cells(seen: HeightMap) -> NDArray[np.bool_]:
     return covered
 
 
+def obstacle_cells(
+    seen: HeightMap, higher: NDArray[np.bool_], limit: float, workspace: Workspace
+) -> NDArray[np.bool_]:
+    """Cells (rows, columns) of what reaches above `limit` [m], and those near to it.
+
+    A thing goes on to its lower rim, but not over a step: what lies below an arm is no part of it.
+    `higher`: `object_cells` of the height map.
+    """
+    height = np.nan_to_num(seen.height)
+    tall = higher & (height > limit)
+    if not tall.any():
+        return tall
+    window = np.ones((3, 3), np.uint8)
+    highest = cv2.dilate(height, window)
+    lowest = cv2.erode(np.where(np.isnan(seen.height), highest, height), window)
+    smooth = higher & (highest - lowest < _STEP)
+    count, labels = cv2.connectedComponents(smooth.astype(np.uint8))
+    is_tall = np.zeros(count, bool)
+    is_tall[labels[tall & smooth]] = True
+    tall |= is_tall[labels]
+    reach = round(_KEPT_CLEAR / workspace.resolution)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    near: NDArray[np.bool_] = cv2.dilate(tall.astype(np.uint8), disc) > 0
+    return near
+
+
 def allowed_actions(
     seen: HeightMap,
     objects: NDArray[np.bool_],
+    obstacles: NDArray[np.bool_],
     workspace: Workspace,
     useless: Sequence[Action] = (),
 ) -> NDArray[np.bool_]:
@@ -194,15 +229,22 @@ def allowed_actions(
 
     Args:
         seen: the height map.
-        objects: `object_cells` of it.
+        objects: cells of what is to be cleared.
+        obstacles: cells that are to be kept clear of.
         workspace: of the height map.
         useless: actions that are not to be repeated.
     """
     known = ~np.isnan(seen.height)
     allowed = np.empty((2 * ANGLES, *known.shape), bool)
-    covered = objects.astype(np.uint8)
+    heights = np.where(objects, seen.height, np.float32(0))
+    least = push_heights(seen, workspace) + np.float32(_MET_BY)
+    barred = obstacles.astype(np.uint8)
+    is_clear = not obstacles.any()
     for k, path in enumerate(_push_paths(workspace.resolution)):
-        allowed[k] = known & (cv2.dilate(covered, path, borderValue=0) > 0)
+        # The highest that a push from here passes.
+        allowed[k] = known & (cv2.dilate(heights, path) > least)
+        if not is_clear:
+            allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects
     rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
     for action in useless:

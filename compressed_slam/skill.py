@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
+from compressed_slam.offline.evaluating import SlamEvaluation
 from compressed_slam.training.accuracy import DESCRIPTIONS, HEADLINE, FlowErrors
 from compressed_slam.training.data import (
     PICTURE,
@@ -47,6 +48,7 @@ class SlamSkill:
     }
     metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = SlamData
+    evaluation = SlamEvaluation()
 
     def uncompressed(self, data: SlamData) -> SlamData:
         """The recipe lessens nothing beside the network."""

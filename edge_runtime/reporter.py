@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecycleNode
 
+    from edge_runtime.diagnostics import Condition
+
 _WINDOW = 300
 _WHEN_LOST = (
     "publish compressed, smaller or fewer images, or give the camera's process the Fast DDS "
@@ -30,14 +32,12 @@ _WHEN_LOST = (
 class Reporter:
     """Counts and publishes for one node; any of its threads may call.
 
-    `engine`: what is served, for the diagnostics. `told`: what the skill says beside. `failure`:
-    the last failure, "" for none.
+    `engine`: what is served, for the diagnostics. `failure`: the last failure, "" for none.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
         self.tally = Tally()
         self.engine: dict[str, str] = {}
-        self.told: dict[str, str] = {}
         self.failure = ""
         self._node = node
         # With its namespace, because two cameras may each have a node of the same name.
@@ -56,7 +56,6 @@ class Reporter:
     def forget(self) -> None:
         """Let go of what belongs to the engine that was served."""
         self.engine = {}
-        self.told = {}
         self._window.clear()
 
     def processed(self, header: Any, stages: Mapping[str, float]) -> None:  # noqa: ANN401
@@ -100,13 +99,19 @@ class Reporter:
         if due := self._complaints.due(service, f"{service}: {reason}"):
             self._node.get_logger().warning(due)
 
-    def report(
-        self, state: str, topic: str, last: float | None, age_s: float | None, budget_ms: float
+    def report(  # noqa: PLR0917 - what the diagnostics are made of
+        self,
+        state: str,
+        topic: str,
+        last: float | None,
+        age_s: float | None,
+        budget_ms: float,
+        condition: Condition,
     ) -> None:
         """Publish the diagnostics; to be called once a second.
 
         `topic` of the first input, its last message's arrival (`time.monotonic()`) and age; None
-        without one.
+        without one. `condition`: of the node's algorithm.
         """
         now = time.monotonic()
         self.tally.tick(now)
@@ -117,9 +122,10 @@ class Reporter:
             age_s=age_s,
             latency=self._window.percentiles(),
             budget_ms=budget_ms,
-            engine={**self.engine, **self.told},
+            engine=self.engine,
             failure=self.failure,
             reasons=dict(self._reasons),
+            condition=condition,
         )
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.tally))

@@ -21,7 +21,22 @@ ALLOWED = {
 }
 OURS = set(ALLOWED)
 ON_THE_ROBOT = {
-    "compressed_grasp": {"action", "heightmap", "policies", "q_policy", "routine", "workspace"},
+    "compressed_grasp": {
+        "action",
+        "attempts",
+        "grasp_node",
+        "heightmap",
+        "interface",
+        "messages",
+        "node",
+        "overlay",
+        "planner",
+        "policies",
+        "q_policy",
+        "rectification",
+        "routine",
+        "workspace",
+    },
     "pose_fcn": {
         "estimator",
         "expansion_clustering",

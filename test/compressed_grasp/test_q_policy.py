@@ -47,6 +47,7 @@ def test_the_best_allowed_action_is_chosen_and_none_on_the_table_or_unseen_cells
     network.q[0, 20, 10, 10] = 0.9  # of the bare table
     network.q[0, 20, 55, 72] = 0.95  # where nothing was seen
     network.q[0, 8, 55, 60] = 0.99  # a push away from the block
+    network.q[0, 4, 55, 77] = 0.98  # over its top
     action = QPolicy(network).decide(view, WORKSPACE).action
     assert action is not None
     assert (action.kind, action.cell, action.angle_index) == ("grasp", (55, 77), 3)
@@ -75,6 +76,30 @@ def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
         useless.append(action)
     assert 2 <= len(useless) <= 8
     assert "nothing left" in policy.decide(view, WORKSPACE, useless).reason
+
+
+def test_what_is_too_tall_is_kept_clear_of() -> None:
+    view = seen((50, 60, 70, 80))
+    rows, columns = np.mgrid[:40, :30]
+    # An arm with a low rim; and high above the block, its end.
+    view.height[:40, :30] = np.minimum(0.35, 0.02 * np.minimum(40 - rows, 30 - columns))
+    view.height[50:54, 70:74] = 0.3
+    for seed in range(20):
+        action = QPolicy(Network(seed), max_object_height=0.2).decide(view, WORKSPACE).action
+        assert action is not None
+        row, column = action.cell
+        if action.kind == "grasp":
+            assert 54 <= row < 60 or 74 <= column < 80
+            assert 50 <= row < 60
+            assert 70 <= column < 80
+        else:
+            for share in np.linspace(0, 1, 50):
+                point = action.waypoints[1] + share * (action.waypoints[2] - action.waypoints[1])
+                row, column = WORKSPACE.cell(point)
+                assert not (row < 40 and column < 30)
+    view.height[50:60, 70:80] = 0
+    decision = QPolicy(Network(), max_object_height=0.2).decide(view, WORKSPACE)
+    assert decision.reason.startswith("empty")
 
 
 def test_the_reason_says_why_there_is_nothing_to_do() -> None:
