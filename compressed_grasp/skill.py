@@ -10,28 +10,30 @@ from compressed_grasp.learning.settings import GraspTraining
 from compressed_grasp.q_policy import SIDE
 from compressed_grasp.replay import METRICS as REPLAY_METRICS
 from compressed_grasp.replay import GraspReplay
-from edge_compression.protocol import Interface, TrainedNetwork
+from edge_compression.protocol import BundleSettings, ExportModel, Metric, TrainedNetwork
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import Tensor, nn
+    from torch import nn
 
     from compressed_grasp.network import GraspNet
-    from edge_compression.protocol import Batch, JudgedSplit, Run, Split, TrainingTask
+    from edge_compression.protocol import Arrays, Run, Split, TrainingTask
 
 
 class GraspSkill(GraspReplay):
     """The compact push-grasp policy for `compress` and `replay`."""
 
-    headline = "auc"
-    metric_descriptions: ClassVar[dict[str, str]] = {
-        "auc": "probability that a grasp that succeeds has a higher value than one that fails",
-        "best_grasp": "success of the best of the grasps that were tried in a state",
-        "brier": "mean square of the difference of value and success of grasps; lower is better",
-        **REPLAY_METRICS,
+    primary_metric = "auc"
+    metrics: ClassVar[dict[str, Metric]] = {
+        "auc": Metric("probability that a grasp that succeeds is worth more than one that fails"),
+        "best_grasp": Metric("success of the best of the grasps that were tried in a state"),
+        "brier": Metric(
+            "mean square of the difference of value and success of grasps", better="lower"
+        ),
     }
+    metric_descriptions: ClassVar[dict[str, str]] = REPLAY_METRICS
     data_model = GraspData
     train_model = GraspTraining
     evaluation = GraspEvaluation()
@@ -39,10 +41,6 @@ class GraspSkill(GraspReplay):
     def uncompressed(self, data: GraspData) -> GraspData:
         """The recipe lessens nothing but the network."""
         return data
-
-    def subset(self, data: GraspData, samples: int) -> GraspData:
-        """Fewer pictures."""
-        return data.model_copy(update={"pictures": min(samples, data.pictures)})
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """`config`: {"widths": four channel counts}, or {} for the default."""
@@ -54,33 +52,31 @@ class GraspSkill(GraspReplay):
         """Return its widths."""
         return {"widths": list(cast("GraspNet", network).widths)}
 
-    def example_inputs(self, data: GraspData) -> dict[str, Tensor]:
-        """A table as the camera sees it."""
+    def models(self, network: nn.Module, data: GraspData) -> dict[str, ExportModel]:
+        """One: heights in, the values of 32 actions in each cell out."""
         import torch
 
-        return {"height": torch.from_numpy(pictures(1, data.seed))}
-
-    def interface(self, data: GraspData) -> Interface:
-        """Heights in, the values of 32 actions in each cell out."""
-        del data
         height = TensorSpec(name="height", shape=(1, 1, SIDE, SIDE), dtype="float32", layout="NCHW")
         q = TensorSpec(name="q", shape=(1, 32, SIDE, SIDE), dtype="float32", layout="NCHW")
-        return Interface([height], [q])
+        example = {"height": torch.from_numpy(pictures(1, data.seed))}
+        return {self.name: ExportModel(network, [height], [q], [example])}
+
+    def bundle_settings(self, data: GraspData) -> BundleSettings:
+        """Return nothing: who serves the network knows the table by parameters."""
+        del data
+        return BundleSettings()
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         """Return the output layer: its filters are the actions."""
         return [cast("GraspNet", network).head]
 
-    def batches(
-        self, data: GraspData, split: Split, batch_size: int, seed: int, start_step: int
-    ) -> Iterator[Batch]:
-        """Yield height maps to calibrate on."""
-        import torch
-
-        del split, seed
-        maps = torch.from_numpy(pictures(data.pictures, data.seed))
-        for begin in range(start_step * batch_size, len(maps), batch_size):
-            yield {"height": maps[begin : begin + batch_size]}
+    def calibration(
+        self, runs: Mapping[str, Run], data: GraspData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        """Yield height maps of drawn scenes."""
+        del runs
+        for height in pictures(count, data.seed + seed):
+            yield {self.name: {"height": height[None]}}
 
     def data_digest(self, data: GraspData) -> str:
         """Identify what is drawn."""
@@ -100,6 +96,6 @@ class GraspSkill(GraspReplay):
             {"Rounds": trainer.table()},
         )
 
-    def evaluate(self, run: Run, data: GraspData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: GraspData, split: Split) -> dict[str, float]:
         """Compare grasp values with the outcome of trials that nothing was learnt from."""
-        return accuracy(run, held_out_trials(data, split))
+        return accuracy(runs[self.name], held_out_trials(data, split))

@@ -26,7 +26,7 @@ def render_training(report: TrainingReport, path: Path, pictures: Sequence[Pictu
     page.text(f"{training_verdict(report)}.")
     page.tiles(
         {
-            f"{report.headline}, held-out": exact(variant.accuracy[report.headline]),
+            f"{report.primary_metric}, held-out": exact(variant.accuracy[report.primary_metric]),
             "parameters": variant.parameters,
             "million MACs": variant.macs / 1e6,
             "ms a run, median": variant.median,
@@ -36,8 +36,8 @@ def render_training(report: TrainingReport, path: Path, pictures: Sequence[Pictu
     marked = "; above it on the validation split, a ring marks the best, which was kept"
     if report.curve:
         page.figure(
-            f"Loss{marked if report.judgements else ''}",
-            tuning_chart([Turn("", report.curve, report.judgements)], report.headline),
+            f"Loss{marked if report.evaluations else ''}",
+            tuning_chart([Turn("", report.curve, report.evaluations)], report.primary_metric),
         )
     for name, curve in report.curves.items():
         if curve:

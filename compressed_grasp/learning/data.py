@@ -39,7 +39,6 @@ class GraspData(BaseModel):
         description="of trials that networks are measured on, about 1,500 trials each, for the "
         "validation and for the held-out split; kept in the cache",
     )
-    pictures: int = Field(default=128, gt=0, description="height maps to calibrate on")
     seed: int = Field(default=1, ge=0)
 
     def digest(self) -> str:

@@ -26,7 +26,7 @@ class GraspTraining(BaseModel):
     )
     discount: float = Field(default=0.5, gt=0, lt=1, description="of the grasp after a push")
     batch_size: int = Field(default=16, gt=0, description="states; some 40 trials each")
-    learning_rate: float = Field(default=0.002, gt=0)
+    learning_rate: float = Field(default=0.008, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     seed: int = Field(default=1, ge=0)
     processes: int | None = Field(

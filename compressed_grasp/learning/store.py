@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_SCENES = 10  # of a shard
 _DIGEST = hashlib.sha256().digest_size
 _FIELDS = ("heights", "grasps", "pushes", "after")
 
@@ -31,10 +30,12 @@ class TrialStore:
     Attributes:
         folder: where they lie.
         seed: shard k is determined by it, k, and the proposer.
+        scenes: of a shard.
     """
 
     folder: Path
     seed: int
+    scenes: int = 10
 
     def path(self, number: int) -> Path:
         """Return the file of a shard."""
@@ -45,9 +46,9 @@ class TrialStore:
         return [number for number in numbers if not self._whole(number)]
 
     def make(self, number: int, propose: Proposer | None = None) -> None:
-        """Make a shard: try grasps and pushes in ten scenes."""
+        """Make a shard: try grasps and pushes in some scenes."""
         rng = np.random.default_rng((self.seed, number))
-        self.write(number, make_trials(rng, _SCENES, propose))
+        self.write(number, make_trials(rng, self.scenes, propose))
 
     def write(self, number: int, trials: Trials) -> None:
         """Write a shard: its SHA-256, then the arrays as NPZ."""
