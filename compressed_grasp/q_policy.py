@@ -144,7 +144,7 @@ class QPolicy:
         with clock.stage("engine"):
             q = self.q_map(seen)
         with clock.stage("choice"):
-            allowed = allowed_actions(seen, objects, obstacles, workspace, useless)
+            allowed = allowed_actions(seen, objects, workspace, useless, obstacles)
             return self._choose(q, allowed, seen, workspace)
 
     def _choose(
@@ -221,29 +221,30 @@ def obstacle_cells(
 def allowed_actions(
     seen: HeightMap,
     objects: NDArray[np.bool_],
-    obstacles: NDArray[np.bool_],
     workspace: Workspace,
     useless: Sequence[Action] = (),
+    obstacles: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Which actions may be done, (32, rows, columns) as `QPolicy` has them.
 
     Args:
         seen: the height map.
         objects: cells of what is to be cleared.
-        obstacles: cells that are to be kept clear of.
         workspace: of the height map.
         useless: actions that are not to be repeated.
+        obstacles: cells that are to be kept clear of; left out: none.
     """
     known = ~np.isnan(seen.height)
     allowed = np.empty((2 * ANGLES, *known.shape), bool)
     heights = np.where(objects, seen.height, np.float32(0))
     least = push_heights(seen, workspace) + np.float32(_MET_BY)
-    barred = obstacles.astype(np.uint8)
-    is_clear = not obstacles.any()
+    barred = None
+    if obstacles is not None and obstacles.any():
+        barred = obstacles.astype(np.uint8)
     for k, path in enumerate(_push_paths(workspace.resolution)):
         # The highest that a push from here passes.
         allowed[k] = known & (cv2.dilate(heights, path) > least)
-        if not is_clear:
+        if barred is not None:
             allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects
     rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]

@@ -155,7 +155,8 @@ def _decisions(run: PlayedRun) -> Iterator[_Decided]:
         planner.chose(action, seen, stamp)
         loss = np.nan
         if action is not None and decision.action is not None:
-            loss = decision.value - decision.q[(_channel(action), *action.cell)]
+            row, column = action.cell
+            loss = decision.value - decision.q[_channel(action), row, column]
         yield _Decided(view, seen, action, decision.action, float(loss))
     engine.close()
 
