@@ -1,15 +1,16 @@
-"""The command `compress`: train, run, sensitivity, build, inspect, report, schema, cache."""
+"""The command `compress` and its sub-commands."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.command import run_command
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a skill's network from its first weights")
+    train = commands.add_parser("train", help="train a skill's network from first or given weights")
     _add_recipe(train)
     _add_output(train)
     _add_json(train)
@@ -37,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--force",
         action="store_true",
-        help="put engines into the bundle that lose more than the recipe's max_drop, too",
+        help="put engines into the bundle that are over the recipe's limits, too",
     )
     _add_json(run)
     run.set_defaults(run=_run)
+
+    _add_evaluate(commands)
 
     sensitivity = commands.add_parser(
         "sensitivity", help="show which layers of a checkpoint's network matter"
@@ -107,6 +110,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(parser, argv)
 
 
+class _RoutineParser(argparse.ArgumentParser):
+    """Takes the options of the skill that the first word names, too."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        if args and not args[0].startswith("-"):
+            from edge_compression.routine import routine_of
+
+            try:
+                routine_of(args[0]).add_arguments(self)
+            except SuiteError as error:
+                return argparse.Namespace(run=partial(_refuse, error)), []
+        return super().parse_known_args(args, namespace)
+
+
+def _refuse(error: SuiteError, _: argparse.Namespace) -> None:
+    raise error
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    # Sub-parsers are of the class of the first parser, unless one is told to be another.
+    usual, commands._parser_class = commands._parser_class, _RoutineParser  # noqa: SLF001
+    parser = commands.add_parser("evaluate", help="run a skill's own test routine")
+    commands._parser_class = usual  # noqa: SLF001
+    parser.add_argument("skill", metavar="SKILL", help="installed skill; stands first")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="engine bundle to evaluate")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (default: output/SKILL_evaluation)"
+    )
+    parser.add_argument("--restart", action="store_true", help="run all trials anew")
+    _add_dask(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_evaluate)
+
+
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="YAML file")
 
@@ -170,13 +209,11 @@ def _train(args: argparse.Namespace) -> None:
         workers(args.dask),
         prepared(args.recipe, args.output, args.save_every) as job,
     ):
-        if args.restart:
-            (job.output / first_training.STATE).unlink(missing_ok=True)
-        report = first_training.train_from_scratch(job)
+        report = first_training.train_network(job, restart=args.restart)
     if args.json:
         show_report(report)
         return
-    show_table(rows([report.variant], report.headline))
+    show_table(rows([report.variant], report.primary_metric))
     show(f"\n{training_verdict(report)}")
     page, checkpoint = first_training.HTML_FILE, first_training.CHECKPOINT
     show(f"\ncheckpoint  {job.output / checkpoint}\nreport      {job.output / page}")
@@ -201,11 +238,26 @@ def _run(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show_table(rows(report.variants, report.headline))
+    show_table(rows(report.variants, report.primary_metric))
     for failure in report.failures:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")
     show(f"\n{verdict(report)}")
     show(f"\nbundle  {job.output / BUNDLE}\nreport  {job.output / HTML_FILE}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from edge_compression import routine
+    from edge_compression.console import show, show_report, show_table
+    from edge_compression.routine_report import rows
+    from edge_compression.workers import workers
+
+    with _told(args), workers(args.dask):
+        report, output = routine.run_routine(args)
+    if args.json:
+        show_report(report)
+        return
+    show_table(rows(report))
+    show(f"\n{report.verdict}\n\nreport  {output / routine.HTML_FILE}")
 
 
 def _sensitivity(args: argparse.Namespace) -> None:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_compression.protocol import CompressibleSkill
-from edge_compression.recipe import load_recipe
+from edge_compression.protocol import CompressibleSkill, SupervisedSkill
+from edge_compression.recipe import load_recipe, train_model
 from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
 from edge_runtime.locking import alone_in
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from edge_compression.recipe import LoadedRecipe
+    from edge_compression.evaluation import Evaluations
+    from edge_compression.recipe import LoadedRecipe, Recipe
 
 TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "numpy")
 """Distributions whose versions stand beside every result."""
+
+EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Job:
     """One run of `compress train` or `compress run`.
 
     Attributes:
+        data: the recipe's `data` section, of the skill's own type.
+        train: the recipe's `train` section, if it has one: `TrainSettings`, or what the skill's own
+            trainer wants.
         output: folder for the results; it exists.
         save_every: seconds between saved states of a training.
     """
@@ -38,8 +44,16 @@ class Job:
     skill: CompressibleSkill
     recipe: LoadedRecipe
     data: BaseModel
+    train: Any
     output: Path
     save_every: float
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was evaluated in the output folder, so that it is not evaluated again."""
+        from edge_compression.evaluation import Evaluations
+
+        return Evaluations(self.skill, self.output / EVALUATIONS)
 
     @property
     def checkpoint(self) -> Path:
@@ -72,7 +86,35 @@ def prepared(
     recipe = load_recipe(recipe_file)
     skill = compressible_skill(recipe.recipe.skill)
     data = recipe.data(skill.data_model)
+    train = recipe.train(train_model(skill))
+    _require_metrics(skill, recipe.recipe)
     output = output or Path("output") / f"{recipe.recipe.name}{suffix}"
+    with output_folder(output):
+        yield Job(skill, recipe, data, train, output, save_every)
+
+
+def _require_metrics(skill: CompressibleSkill, recipe: Recipe) -> None:
+    """Refuse limits of metrics that the skill does not measure."""
+    sections = {"limits": recipe.limits}
+    if recipe.quantise is not None:
+        sections["quantise.limits"] = recipe.quantise.limits
+    for section, limits in sections.items():
+        for name in limits:
+            if name not in skill.metrics:
+                message = (
+                    f"{section}: the skill '{skill.name}' has no metric '{name}'; it has "
+                    f"{', '.join(skill.metrics)}"
+                )
+                raise SettingError(message)
+
+
+@contextmanager
+def output_folder(output: Path) -> Iterator[None]:
+    """Make the folder, and keep other runs out of it.
+
+    Raises:
+        SettingError: it cannot be written, another run is in it, or the disk is full.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         # Better now than when an hour's training is to be saved.
@@ -83,12 +125,7 @@ def prepared(
     called = f"--output {output}"
     go_on = "run again, which goes on from what was saved"
     with alone_in(output, called), enough_space(called, go_on):
-        yield Job(skill, recipe, data, output, save_every)
-
-
-def metric_descriptions(skill: object) -> dict[str, str]:
-    """Return what a skill says of its metrics: name -> one line; not every skill does."""
-    return dict(getattr(skill, "metric_descriptions", {}))
+        yield
 
 
 def compressible_skill(name: str) -> CompressibleSkill:
@@ -102,6 +139,21 @@ def compressible_skill(name: str) -> CompressibleSkill:
         message = (
             f"the skill '{name}' cannot be compressed: its class must have everything of "
             "edge_compression.protocol.CompressibleSkill"
+        )
+        raise SettingError(message)
+    return skill
+
+
+def supervised(skill: CompressibleSkill, wanted_by: str) -> SupervisedSkill:
+    """Return the skill as one that has batches and a loss.
+
+    Raises:
+        SettingError: it has none; the message says which key of the recipe asks for them.
+    """
+    if not isinstance(skill, SupervisedSkill):
+        message = (
+            f"{wanted_by} needs batches and a loss, which the skill '{skill.name}' has not (see "
+            "edge_compression.protocol.SupervisedSkill): leave it out of the recipe"
         )
         raise SettingError(message)
     return skill

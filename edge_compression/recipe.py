@@ -10,7 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
+from edge_compression.limits import Limit  # noqa: TC001 - pydantic reads it
+from edge_compression.protocol import OwnTrainer, RecipePath
 from edge_runtime.errors import SettingError
 from edge_runtime.share import share_directory
 
@@ -42,12 +43,15 @@ class TrainSettings(_Section):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="bf16: forward pass under autocast, weights stay float32"
     )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="where it trains and is evaluated meanwhile; cuda: a GPU"
+    )
     normalise: bool = Field(
         default=False,
         description="batch normalisation behind the convolutions while they train, which bears a "
         "higher learning_rate; it ends up in their weights and costs the network nothing",
     )
-    judge_every: int | None = Field(
+    evaluate_every: int | None = Field(
         default=None,
         gt=0,
         description="steps between evaluations on the validation split, of which the best weights "
@@ -61,8 +65,8 @@ class TrainSettings(_Section):
 
     @model_validator(mode="after")
     def _patience_waits_for_something(self) -> TrainSettings:
-        if self.patience is not None and self.judge_every is None:
-            message = "patience counts evaluations: give judge_every, too"
+        if self.patience is not None and self.evaluate_every is None:
+            message = "patience counts evaluations: give evaluate_every, too"
             raise ValueError(message)
         return self
 
@@ -74,7 +78,7 @@ class TuneSettings(TrainSettings):
         default=0.0,
         ge=0,
         le=1,
-        description="share of a larger network's answers in what the small one is to learn: of "
+        description="share of a larger network's outputs in what the small one is to learn: of "
         "the unpruned one or that of an earlier stage, whichever validates best",
     )
     interpolation: float = Field(
@@ -142,22 +146,24 @@ class PruneSettings(_Section):
 class QuantiseSettings(_Section):
     """Static INT8 quantisation of the exported graph."""
 
-    calibration_images: int = Field(default=64, gt=0, description="of the split `calibration`")
+    calibration_images: int = Field(
+        default=64, gt=0, description="frames or decisions that set the ranges"
+    )
     method: Literal["minmax", "entropy", "percentile", "best"] = Field(
         default="minmax",
         description="how an activation's range is found from what was observed; best: all three, "
         "and the one that validates best ships",
     )
     seed: int = Field(default=0, ge=0, description="of the choice of images")
-    keep_float: tuple[str, ...] = Field(
-        default=(), description="tensors of the exported graph that are not quantised"
+    keep_float: tuple[str, ...] | dict[str, tuple[str, ...]] = Field(
+        default=(),
+        description="tensors of the exported graph that are not quantised; with several models a "
+        "list for each",
     )
-    max_drop: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="of the headline by quantising: while it is more, the tensors with the worst "
-        "error are kept in float",
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="by metric, of quantising alone, on the validation split; 1x is the float "
+        "engine's: while one is not met, the tensors with the worst error are kept in float",
     )
     aware: TrainSettings | None = Field(
         default=None, description="training with simulated quantisation before it is done"
@@ -170,7 +176,7 @@ class Recipe(_Section):
     skill: str = Field(description="entry-point name in the group compressed_grasp.skills")
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="of the bundle")
     checkpoint: RecipePath | None = Field(
-        default=None, description="weights that `compress run` starts from"
+        default=None, description="weights that `compress run` and `compress train` start from"
     )
     network: dict[str, Any] = Field(
         default_factory=dict,
@@ -178,19 +184,20 @@ class Recipe(_Section):
         "out: the skill's default",
     )
     data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
-    train: TrainSettings | None = Field(default=None, description="for `compress train`")
+    train: dict[str, Any] | None = Field(
+        default=None,
+        description="for `compress train`: as below, or as the skill's own trainer wants it",
+    )
     prune: PruneSettings | None = Field(default=None, description="absent: nothing is pruned")
     finetune: TuneSettings | None = Field(
         default=None, description="after every stage of pruning; absent: no training after"
     )
     fp16: bool = Field(default=False, description="also make an engine in half precision")
     quantise: QuantiseSettings | None = Field(default=None, description="absent: no int8 engine")
-    max_drop: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="of the headline against the checkpoint: an engine that loses more is not put "
-        "into the bundle, unless --force is given",
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="by metric, on held-out data; 1x is the checkpoint's: an engine that does not "
+        "meet them is not put into the bundle, unless --force is given",
     )
 
     @model_validator(mode="after")
@@ -242,13 +249,30 @@ class LoadedRecipe:
         """
         return _validated(model, self.recipe.data, self.path, prefix="data.")
 
+    def train(self, model: type[BaseModel]) -> BaseModel | None:
+        """Validate the `train` section, if there is one.
+
+        Raises:
+            SettingError: a value is refused; the message names it.
+        """
+        if self.recipe.train is None:
+            return None
+        return _validated(model, self.recipe.train, self.path, prefix="train.")
+
+
+def train_model(skill: CompressibleSkill) -> type[BaseModel]:
+    """Return what the `train` section of a skill's recipes is made of."""
+    return skill.train_model if isinstance(skill, OwnTrainer) else TrainSettings
+
 
 def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
     """Return the JSON schema of recipes, by which editors complete and check what is typed.
 
     With a skill, it is that of the skill's recipes, whose `data` section is known.
     """
-    model: type[BaseModel] = Recipe
+    model: type[BaseModel] = create_model(
+        "Recipe", __base__=Recipe, train=(TrainSettings | None, None)
+    )
     if skill is not None:
         data = skill.data_model
         required = any(field.is_required() for field in data.model_fields.values())
@@ -257,6 +281,7 @@ def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
             __base__=Recipe,
             skill=(str, Field(json_schema_extra={"const": skill.name})),
             data=(data, ...) if required else (data, Field(default_factory=data)),
+            train=(train_model(skill) | None, None),
         )
     return {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema()}
 

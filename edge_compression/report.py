@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edge_compression import metrics
 from edge_compression.report_parts import add_metrics, add_origin, exact, percent
 from edge_compression.report_pruning import add_layers, add_stages
-from edge_compression.verdict import bundled, chosen, verdict
+from edge_compression.verdict import allowed, bundled, chosen, verdict
 from edge_report.front import pareto_front
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def fronts(report: CompressionReport) -> dict[str, list[str]]:
     return {
         cost: pareto_front(
             {
-                variant.name: (value(variant), variant.accuracy[report.headline])
+                variant.name: (
+                    value(variant),
+                    _score(report, variant.accuracy[report.primary_metric]),
+                )
                 for variant in report.variants
                 if variant.name not in rejected
             }
@@ -65,8 +69,14 @@ def _rejected(report: CompressionReport) -> set[str]:
     return {failure.variant for failure in report.failures}
 
 
-def _drop(report: CompressionReport, variant: Variant) -> float:
-    return report.variants[0].accuracy[report.headline] - variant.accuracy[report.headline]
+def _loss(report: CompressionReport, variant: Variant) -> float:
+    name = report.primary_metric
+    before, after = report.variants[0].accuracy[name], variant.accuracy[name]
+    return metrics.loss(report.metrics[name], before, after)
+
+
+def _score(report: CompressionReport, value: float) -> float:
+    return metrics.score(report.metrics[report.primary_metric], value)
 
 
 def _add_decision(page: Page, report: CompressionReport) -> None:
@@ -75,22 +85,21 @@ def _add_decision(page: Page, report: CompressionReport) -> None:
     page.text(f"{verdict(report)}.")
     page.tiles(
         {
-            f"{report.headline}, {ours.name}": exact(ours.accuracy[report.headline]),
-            f"of {report.headline} lost": exact(_drop(report, ours)),
+            f"{report.primary_metric}, {ours.name}": exact(ours.accuracy[report.primary_metric]),
+            f"of {report.primary_metric} lost": exact(_loss(report, ours)),
             "of the parameters lost": percent(1 - ours.parameters / first.parameters),
             "of the MACs lost": percent(1 - ours.macs / first.macs),
             "of the bytes lost": percent(1 - ours.bytes / first.bytes),
             "times as fast": _number(first.median / ours.median),
         }
     )
-    limit = report.max_drop
-    allowed = "" if limit is None else f" The recipe allows {report.headline} to drop by {limit:g}."
+    within = f" The recipe has {allowed(report)}."
     if inside:
         names = ", ".join(variant.name for variant in inside)
-        page.text(f"In the bundle: {names}. The figures above are of {ours.name}.{allowed}")
+        page.text(f"In the bundle: {names}. The figures above are of {ours.name}.{within}")
     else:
         page.text(
-            f"No bundle was written.{allowed} The figures above are of the smallest that was tried."
+            f"No bundle was written.{within} The figures above are of the smallest that was tried."
         )
     if report.macs_lost_to_input:
         page.text(
@@ -114,15 +123,18 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
     if report.failures:
         page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
     rejected = _rejected(report)
-    drop = report.max_drop
-    limit = None if drop is None else report.variants[0].accuracy[report.headline] - drop
+    name = report.primary_metric
+    limit = None
+    if name in report.limits:
+        bounds = report.limits[name].bounds(report.variants[0].accuracy[name])
+        limit = next((bound for bound in bounds if math.isfinite(bound)), None)
     for cost, (label, value) in _COSTS.items():
         page.figure(
-            f"{report.headline} on held-out data against {cost}",
+            f"{report.primary_metric} on held-out data against {cost}",
             pareto_chart(
-                {v.name: (value(v), v.accuracy[report.headline]) for v in report.variants},
+                {v.name: (value(v), v.accuracy[report.primary_metric]) for v in report.variants},
                 label,
-                report.headline,
+                report.primary_metric,
                 rejected=rejected,
                 limit=limit,
             ),
@@ -150,8 +162,8 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
     return [
         {
             "variant": variant.name,
-            report.headline: exact(variant.accuracy[report.headline]),
-            "drop": exact(_drop(report, variant)),
+            report.primary_metric: exact(variant.accuracy[report.primary_metric]),
+            "lost": exact(_loss(report, variant)),
             "parameters": _changed(variant.parameters, first.parameters, ",.0f"),
             "MMAC": _changed(variant.macs / 1e6, first.macs / 1e6, ",.2f"),
             "KiB": _changed(variant.bytes / 1024, first.bytes / 1024, ",.1f"),

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge_compression.protocol import Metric
     from edge_compression.results import (
         CompressionReport,
         Sensitivity,
@@ -36,9 +37,14 @@ def add_origin(
 
 
 def add_metrics(page: Page, report: CompressionReport | SensitivityReport | TrainingReport) -> None:
-    """Explain the metrics, as far as the skill does."""
-    if report.metric_descriptions:
-        page.facts(dict(report.metric_descriptions))
+    """Explain the metrics."""
+    page.facts({name: explained(metric) for name, metric in report.metrics.items()})
+
+
+def explained(metric: Metric) -> str:
+    """Say what a metric counts, in which unit, and which values are good."""
+    unit = f" [{metric.unit}]" if metric.unit else ""
+    return f"{metric.description}{unit}; {metric.better} is better"
 
 
 def sensitivity_curves(sensitivity: Sensitivity) -> dict[str, dict[str, Curve]]:

@@ -25,7 +25,7 @@ def add_stages(page: Page, report: CompressionReport) -> None:
     page.section("Stages")
     stages = {f"stage {number}": stage for number, stage in _numbered(report)}
     page.table(
-        f"{report.headline} on the validation split; losses are of the network as it came",
+        f"{report.primary_metric} on the validation split; losses are of the network as it came",
         [
             {
                 "stage": name,
@@ -38,15 +38,15 @@ def add_stages(page: Page, report: CompressionReport) -> None:
             for name, stage in stages.items()
         ],
     )
-    if any(stage.curve or stage.judgements for stage in report.stages):
+    if any(stage.curve or stage.evaluations for stage in report.stages):
         page.figure(
             "Tuning; each stage begins with what pruning left, a ring marks its best",
             tuning_chart(
                 [
-                    Turn(name, stage.curve, [(0, stage.pruned_accuracy), *stage.judgements])
+                    Turn(name, stage.curve, [(0, stage.pruned_accuracy), *stage.evaluations])
                     for name, stage in stages.items()
                 ],
-                report.headline,
+                report.primary_metric,
             ),
         )
     rates = _rates(report)
@@ -59,8 +59,10 @@ def add_stages(page: Page, report: CompressionReport) -> None:
     curves = _curves(report)
     if curves:
         page.figure(
-            f"{report.headline} on the validation split after pruning one group, without tuning",
-            share_curves_chart(curves, "share of the group's filters pruned", report.headline),
+            "On the validation split after pruning one group, without tuning",
+            share_curves_chart(
+                curves, "share of the group's filters pruned", report.primary_metric
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from edge_compression import metrics
 from edge_compression.report_parts import (
     add_metrics,
     add_origin,
@@ -30,7 +31,7 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     page = Page(f"{report.name}: sensitivity", f"skill {report.skill}, {report.created}")
     page.text(f"{sensitivity_verdict(report)}.")
     tiles: dict[str, object] = {
-        f"{report.headline}, validation": exact(report.sensitivity.accuracy),
+        f"{report.primary_metric}, validation": exact(report.sensitivity.accuracy),
         "groups that can be pruned": len(groups),
         "trials": sum(len(group.trials) for group in groups),
     }
@@ -47,11 +48,11 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
         )
         curves = sensitivity_curves(report.sensitivity)
         page.figure(
-            f"{report.headline} on the validation split after pruning one group, without tuning",
+            "On the validation split after pruning one group, without tuning",
             share_curves_chart(
                 {group.group: curves[group.group] for group in groups},
                 "share of the group's filters pruned",
-                report.headline,
+                report.primary_metric,
             ),
         )
         page.table("Every trial", _trials(report, groups), folded=True)
@@ -104,8 +105,14 @@ def _trials(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[d
             "group": group.group,
             "saliency": trial.saliency,
             "filters lost": percent(trial.rate),
-            report.headline: exact(trial.accuracy),
-            "drop": exact(report.sensitivity.accuracy - trial.accuracy),
+            report.primary_metric: exact(trial.accuracy),
+            "lost": exact(
+                metrics.loss(
+                    report.metrics[report.primary_metric],
+                    report.sensitivity.accuracy,
+                    trial.accuracy,
+                )
+            ),
             "MACs lost": percent(trial.lost.get("macs", math.nan)),
             "parameters lost": percent(trial.lost.get("parameters", math.nan)),
         }

@@ -34,24 +34,25 @@ RECIPE: dict[str, Any] = {
         "learning_rate": 0.01,
         "seed": 4,
         "distil": 0.3,
-        "judge_every": 20,
+        "evaluate_every": 20,
         "patience": 2,
     },
     "quantise": {
         "calibration_images": 8,
         "method": "best",
-        "max_drop": 0.02,
+        "limits": {"pixels": {"at_least": "0.98x"}},
         "aware": {"steps": 20, "batch_size": 16, "learning_rate": 0.001},
     },
     "fp16": True,
-    "max_drop": 0.02,
+    "limits": {"pixels": {"at_least": "0.98x"}},
 }
 
 
 @pytest.fixture(scope="session")
 def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    shutil.copy(HERE / "blob_skill.py", folder)
+    for name in ("blob_skill.py", "guess_skill.py", "track_skill.py"):
+        shutil.copy(HERE / name, folder)
     info = folder / "blob_skill-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-skill\nVersion: 1.0\n")
@@ -64,6 +65,7 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precise_blob": "PreciseBlobSkill",
     }
     lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]
+    lines += ["guess = guess_skill:GuessSkill", "track = track_skill:TrackSkill"]
     (info / "entry_points.txt").write_text("\n".join(["[compressed_grasp.skills]", *lines, ""]))
     return folder
 
@@ -91,11 +93,12 @@ def write_recipe() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
-    """A folder with `recipe.yaml` and, by `compress train`, `training/trained.pt`."""
+    """A folder with `recipe.yaml` and, by `compress train train.yaml`, `training/trained.pt`."""
     folder = tmp_path_factory.mktemp("trained")
-    recipe = write_recipe(folder)
+    recipe = write_recipe(folder, checkpoint=None).rename(folder / "train.yaml")
     output = str(folder / "training")
     assert main(["train", str(recipe), "--output", output]) == 0
+    write_recipe(folder)
     return folder
 
 
