@@ -155,11 +155,7 @@ class SlamNode(SkillNode[Located]):
         if self._tracker is not None and not _differ(self._rig.calibrations, calibrations):
             return self._tracker
         if missing := set(topics) - set(calibrations):
-            message = (
-                f"no usable camera info of {min(missing)}: publish it, with K or P of images "
-                "of this size, before the first image"
-            )
-            raise MessageError(message, "no camera info")
+            raise _incomplete(min(missing), frame)
         if self._tracker is not None:
             self.get_logger().warning("the camera info has changed: a new map begins")
         base = self.parameters["base_frame"]
@@ -207,6 +203,17 @@ class SlamNode(SkillNode[Located]):
         placed = Trajectory.from_matrices(trajectory.stamps, poses)
         write_map(folder, placed, self._frames.points(points), colours)
         response.message = f"{len(placed)} poses and {len(points)} points in {folder}"
+
+
+def _incomplete(topic: str, frame: Frame) -> MessageError:
+    if topic in frame.images:
+        message = (
+            f"no usable camera info of {topic}: publish it, with K or P of images of this size, "
+            "before the first image"
+        )
+        return MessageError(message, "no camera info")
+    message = f"no {topic} came with the image: a stereo map begins with both, of the same stamp"
+    return MessageError(message, f"no {topic}")
 
 
 def _differ(known: Mapping[str, Calibration], now: Mapping[str, Calibration]) -> bool:

@@ -169,7 +169,9 @@ class Tracker:
         if self._mapper.correction_waits and self._executor.idle:
             self._executor.give(self._mapper.correct)
         self._learn()
-        estimate = (self._follow if self.known.started else self._initialise)(frame, view)
+        # Measured depth locates pictures even by a first keyframe that is still to be taken in.
+        follows = self.known.started or (self._measures_depth and bool(self.known))
+        estimate = (self._follow if follows else self._initialise)(frame, view)
         if self.known and estimate.health is not Health.LOST:
             self._log.add(frame.stamp, self.known, self._pose)
         self._stamp = frame.stamp
@@ -254,7 +256,8 @@ class Tracker:
         self._learnt = new
         self.known = new.with_pending_of(before)
         first_map = self._mapper.first_map
-        if new.started and not before.started and first_map is not None:
+        followed = before.started or self._measures_depth
+        if new.started and not followed and first_map is not None:
             self._log.interpolate(first_map)
             self._pose = self.known.poses[-1]
             return
@@ -343,8 +346,9 @@ class Tracker:
     def _add_keyframe(self, frame: Frame, view: View, partner: int | None = None) -> bool:
         """Have a frame taken in, with row `partner` beside those before it; False if that waits."""
         known, pose = self.known, self._pose
-        # Without a depth of its own, it locates nothing yet, and the next would be one, too.
-        blind = known.started and known.pending and not self._measures_depth
+        # One without a depth of its own locates nothing yet: the next picture would be one, too.
+        begins = not known.started and self._baseline is None
+        blind = known.pending and not (self._measures_depth or begins)
         if blind or not self._executor.has_room:
             self.postponed += 1
             return False

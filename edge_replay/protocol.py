@@ -5,7 +5,7 @@ Importing this module brings neither rclpy nor torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -181,10 +181,10 @@ class ShowsRuns(Protocol):
 class SuitsRecordings(Protocol):
     """What a skill may have beside: parameters of its node that go with a recording."""
 
-    def node_parameters(self, inputs: Collection[str], layout: str | None) -> Mapping[str, str]:
+    def node_parameters(self, recording: Recording, layout: str | None) -> Mapping[str, str]:
         """Choose parameters; those that the user gives stand before them.
 
         Args:
-            inputs: topics of the node's interface that the recording feeds.
+            recording: its `topics`, which feed the node's inputs, its `truth` and `transforms`.
             layout: data set that it was made of, a key of `edge_replay.datasets.layouts.LAYOUTS`.
         """

@@ -150,7 +150,7 @@ def _run(
 ) -> RunReport:
     recording = Recording(settings.bag, skill.node.inputs, settings.topics, settings.slop)
     if isinstance(skill, SuitsRecordings):
-        chosen = skill.node_parameters(set(recording.topics), settings.layout)
+        chosen = skill.node_parameters(recording, settings.layout)
         settings = replace(settings, parameters={**chosen, **settings.parameters})
     with private_domain() as domain:
         measured = _measure(skill, settings, program, recording, domain)
