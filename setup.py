@@ -17,7 +17,7 @@ PACKAGE = "compressed_grasp"
 ROOT = Path(__file__).absolute().parent
 SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
-ROS += ("sensor-msgs", "std-msgs", "std-srvs", "visualization-msgs")
+ROS += ("nav-msgs", "sensor-msgs", "std-msgs", "std-srvs", "trajectory-msgs", "visualization-msgs")
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -111,9 +111,13 @@ setup(
         "console_scripts": [
             "compress = edge_compression.__main__:main",
             "replay = edge_replay.__main__:main",
+            "tabletop_robot = edge_worlds.tabletop.robot:main",
+            "grasp_node = compressed_grasp.grasp_node:main",
             "pose_node = pose_fcn.pose_node:main",
+            "slam_node = compressed_slam.slam_node:main",
         ],
         "compressed_grasp.skills": [
+            "grasp = compressed_grasp.skill:GraspSkill",
             "pose = pose_fcn.skill:PoseSkill",
             "slam = compressed_slam.skill:SlamSkill",
         ],

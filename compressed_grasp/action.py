@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -76,6 +77,19 @@ def plan(
     direction = np.array([np.cos(angle), np.sin(angle), 0.0])
     end = begin + _room(begin, direction, workspace) * direction
     return Action(kind, cell, angle_index, np.stack([begin + up, begin, end, end + up]))
+
+
+def push_heights(seen: HeightMap, workspace: Workspace) -> NDArray[np.float32]:
+    """Height of the fingertips above the table in pushes that begin in each cell, as `plan` does.
+
+    Returns:
+        (rows, columns) metres.
+    """
+    reach = round(_FINGER_WIDTH / 2 / workspace.resolution)
+    window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    highest = cv2.dilate(np.nan_to_num(seen.height), window)
+    heights: NDArray[np.float32] = (highest + _PUSH_CLEARANCE).astype(np.float32)
+    return heights
 
 
 def _highest(seen: HeightMap, cell: tuple[int, int], reach: int) -> float:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from compressed_grasp.heightmap import HeightMap
     from compressed_grasp.workspace import Workspace
 
-_OBJECT = 0.01  # metres above the table: an object, not noise
+OBJECT_HEIGHT = 0.01
+"""Metres above the table from which on it is an object, not noise."""
+
 _DEEPER = 0.025  # metres that the fingers must find room below an object's top
 _OPENING = 0.110
 _FINGER = (0.010, 0.020)  # metres across the jaws and along them
@@ -146,5 +148,5 @@ def grasp_room(seen: HeightMap, workspace: Workspace) -> NDArray[np.bool_]:
 
 def _objects(seen: HeightMap) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
-        higher: NDArray[np.bool_] = seen.height > _OBJECT
+        higher: NDArray[np.bool_] = seen.height > OBJECT_HEIGHT
     return higher

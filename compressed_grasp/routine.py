@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from compressed_grasp.action import Action
     from compressed_grasp.heightmap import HeightMap
@@ -90,17 +90,27 @@ class Summary:
 
 
 def run_episode(
-    table: Table, policy: Policy, workspace: Workspace, rng: np.random.Generator
+    table: Table,
+    policy: Policy,
+    workspace: Workspace,
+    rng: np.random.Generator,
+    watch: Callable[[HeightMap, Action, Outcome], None] | None = None,
 ) -> Episode:
-    """Act until the workspace is empty, nothing is left to do, or nothing changes any more."""
+    """Act until the workspace is empty, nothing is left to do, or nothing changes any more.
+
+    `watch` is called after each action with what was seen before it.
+    """
     objects = table.remaining
     pushes = grasps = successes = 0
     useless: list[Action] = []
     while table.remaining and len(useless) < _USELESS:
-        action = policy(table.observe(), workspace, rng, useless)
+        seen = table.observe()
+        action = policy(seen, workspace, rng, useless)
         if action is None or pushes + grasps >= _ACTIONS_AN_OBJECT * objects:
             break
         outcome = table.execute(action)
+        if watch is not None:
+            watch(seen, action, outcome)
         pushes += action.kind == "push"
         grasps += action.kind == "grasp"
         successes += outcome.grasped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -14,25 +14,42 @@ from compressed_slam.matching import Refinement
 from compressed_slam.projection import pixel_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from compressed_slam.correlation import Correlation
     from compressed_slam.frame import Frame
-    from compressed_slam.network import DroidNet
 
 _EDGES_AT_ONCE = {"cpu": 8, "cuda": 64}
 """About: those of one source stay together. On a CPU more take memory, and no less time."""
 
 
-class DroidOperator:
-    """Answers with a network's features and update operator, on the network's device."""
+class Networks(Protocol):
+    """What computes the networks: a `DroidNet` in evaluation mode, or a bundle's engines."""
 
-    def __init__(self, network: DroidNet) -> None:
-        """`network` is used in evaluation mode."""
-        self._network = network.eval()
+    @property
+    def device(self) -> torch.device:
+        """Where tensors come from and go to."""
+
+    def feature_maps(self, image_bgr: Tensor, /) -> Tensor:
+        """See `DroidNet.feature_maps`."""
+
+    def context(self, image_bgr: Tensor, /) -> tuple[Tensor, Tensor]:
+        """See `DroidNet.context`."""
+
+    @property
+    def update(self) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
+        """See `UpdateOperator.forward`; of what it returns, `upmask` may be missing."""
+
+
+class DroidOperator:
+    """Answers with the networks' features and update operator, on their device."""
+
+    def __init__(self, networks: Networks) -> None:
+        """`networks` are asked for the views of pictures and the steps of edges."""
+        self._network = networks
 
     def view(self, frame: Frame) -> _View:
         """Run fnet; cnet follows where the view becomes a source of matches."""
@@ -53,7 +70,7 @@ class DroidOperator:
 class _View:
     """Features of one picture, in half precision: hundreds of them are kept."""
 
-    def __init__(self, network: DroidNet, bgr: NDArray[np.uint8], right: _View | None) -> None:
+    def __init__(self, network: Networks, bgr: NDArray[np.uint8], right: _View | None) -> None:
         self._network = network
         self._bgr = np.ascontiguousarray(bgr)
         self.right = right
@@ -69,14 +86,14 @@ class _View:
         return net[0].half(), inp[0].half()
 
     def _image(self) -> Tensor:
-        device = self._network.fnet.conv1.weight.device
-        return torch.from_numpy(self._bgr).to(device).permute(2, 0, 1)[None]
+        picture = torch.from_numpy(self._bgr).to(self._network.device)
+        return picture.permute(2, 0, 1)[None].contiguous()
 
 
 class _Matcher:
     """Hidden states of edges, and what they look up."""
 
-    def __init__(self, network: DroidNet, correlation: Correlation, precision: torch.dtype) -> None:
+    def __init__(self, network: Networks, correlation: Correlation, precision: torch.dtype) -> None:
         self._network = network
         self._correlation = correlation
         self._precision = precision
@@ -113,17 +130,17 @@ class _Matcher:
                 torch.tensor([self._keys[row] for row in rows], device=coords.device),
                 return_inverse=True,
             )
-            answer = self._network.update(
+            net, moved, sure, eta, *_ = self._network.update(
                 self._net[rows].float(),
                 torch.stack([self._sources[row].context[1] for row in rows]).float(),
                 self._correlation.lookup(at, rows),
                 motion.permute(0, 3, 1, 2).contiguous(),
                 source,
             )
-            self._net[rows] = answer.net.to(self._precision)
-            delta[rows] = answer.delta.permute(0, 2, 3, 1)
-            weight[rows] = answer.weight.permute(0, 2, 3, 1)
-            damping.append(answer.eta)
+            self._net[rows] = net.to(self._precision)
+            delta[rows] = moved.permute(0, 2, 3, 1)
+            weight[rows] = sure.permute(0, 2, 3, 1)
+            damping.append(eta)
         return Refinement(delta, weight, torch.cat(damping))
 
     def _parts(self) -> Iterator[list[int]]:

@@ -15,6 +15,7 @@ from compressed_slam.update_operator import UpdateOperator
 from compressed_slam.widths import DroidConfig
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -73,13 +74,22 @@ class DroidNet(nn.Module):
 
     def split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Take what cnet gives apart into `net` and `inp`."""
-        hidden = self.update.gru.convz.out_channels
-        # By sizes, not by slices: tools that prune follow the channels through a split.
-        net, inp = maps.split_with_sizes((hidden, self.cnet.conv2.out_channels - hidden), 1)
-        return net.tanh(), inp.relu()
+        return split(maps, self.update.gru.convz.out_channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.fnet.conv1.weight.device
 
     def _normalised(self, image_bgr: Tensor) -> Tensor:
         return normalise(image_bgr, self.fnet.conv1.weight.dtype)
+
+
+def split(maps: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
+    """Take what cnet gives apart into `net` of so many channels, and `inp`."""
+    # By sizes, not by slices: tools that prune follow the channels through a split.
+    net, inp = maps.split_with_sizes((hidden, maps.shape[1] - hidden), 1)
+    return net.tanh(), inp.relu()
 
 
 def _widths(layers: nn.Sequential) -> tuple[int, int]:

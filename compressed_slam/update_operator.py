@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from compressed_slam.widths import DroidConfig
 
-_MOTION_CHANNELS = 4
+MOTION_CHANNELS = 4
 _LARGEST_MOTION = 64.0
 _DAMPING_SCALE = 0.01
 _NEIGHBOURS = 9
@@ -78,10 +78,21 @@ class GraphAggregation(nn.Module):
 
     def forward(self, net: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
         """Return `eta` and `upmask` of K frames from E states; `means`: see `source_means`."""
+        x = self._aggregated(net, means)
+        return self._damping(x), self.upmask(x)
+
+    def damping(self, net: Tensor, means: Tensor) -> Tensor:
+        """Return `eta` alone."""
+        return self._damping(self._aggregated(net, means))
+
+    def _aggregated(self, net: Tensor, means: Tensor) -> Tensor:
         x = F.relu(self.conv1(net))
         x = (means @ x.flatten(1)).reshape(means.shape[0], *x.shape[1:])
-        x = F.relu(self.conv2(x))
-        return _DAMPING_SCALE * self.eta(x)[:, 0], self.upmask(x)
+        return F.relu(self.conv2(x))
+
+    def _damping(self, x: Tensor) -> Tensor:
+        eta: Tensor = self.eta(x)[:, 0]
+        return _DAMPING_SCALE * eta
 
 
 class UpdateOperator(nn.Module):
@@ -91,7 +102,7 @@ class UpdateOperator(nn.Module):
         super().__init__()
         hidden = config.hidden
         self.corr_encoder = _two_layers(CHANNELS, config.corr_encoder, 1)
-        self.flow_encoder = _two_layers(_MOTION_CHANNELS, config.flow_encoder, 7)
+        self.flow_encoder = _two_layers(MOTION_CHANNELS, config.flow_encoder, 7)
         self.gru = ConvGRU(hidden, config.context + config.corr_encoder[1] + config.flow_encoder[1])
         self.delta = _head(hidden, config.delta)
         self.weight = _head(hidden, config.weight, nn.Sigmoid())
@@ -111,7 +122,7 @@ class UpdateOperator(nn.Module):
         return self.step(net, inp, corr, motion, source_means(ii, net.dtype))
 
     def step(self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, means: Tensor) -> Update:
-        """Do one step with the edges grouped before, by `source_means`: what an engine computes."""
+        """Do one step with the edges grouped before, by `source_means`."""
         net, delta, weight = self.match(net, inp, corr, motion)
         return Update(net, delta, weight, *self.agg(net, means))
 

@@ -114,6 +114,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from edge_replay.convert import convert
+    from edge_replay.datasets.layouts import fitting_layouts
     from edge_replay.run import Settings, run
     from edge_runtime.disk_space import enough_space
 
@@ -123,9 +124,11 @@ def _run(args: argparse.Namespace) -> None:
     with enough_space(f"--output {args.output}"), tempfile.TemporaryDirectory() as scratch:
         bag = args.bag
         notes: tuple[str, ...] = ()
+        layout = None
         if folder is not None:
             bag = Path(scratch) / folder.name
             notes = convert(folder, bag, skill=skill).notes
+            layout = next(iter(fitting_layouts(folder)), None)
         report = run(
             skill,
             Settings(
@@ -139,6 +142,7 @@ def _run(args: argparse.Namespace) -> None:
                 topics=dict(args.topic),
                 parameters=dict(args.param),
                 notes=notes,
+                layout=layout,
             ),
         )
     if args.json:

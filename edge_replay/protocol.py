@@ -6,7 +6,7 @@ Importing this module brings neither rclpy nor torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -108,6 +108,7 @@ class PlayedRun:
         recording: its `path`, `truth` (poses, or None), `transforms` and `camera_infos`.
         labels: file in the skill's own format, None where there is none.
         bundle: the engine bundle that answered; None where the node chose it by itself.
+        parameters: of the node, as they were given or chosen; the others had their defaults.
     """
 
     answers: Sequence[tuple[int, Answers]]
@@ -115,6 +116,7 @@ class PlayedRun:
     recording: Recording
     labels: Path | None
     bundle: Path | None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -173,3 +175,16 @@ class ShowsRuns(Protocol):
 
     def pictures(self, run: PlayedRun) -> Sequence[tuple[str, NDArray[Any]]]:
         """Draw (caption, (H, W, 3) uint8 BGR) for each."""
+
+
+@runtime_checkable
+class SuitsRecordings(Protocol):
+    """What a skill may have beside: parameters of its node that go with a recording."""
+
+    def node_parameters(self, recording: Recording, layout: str | None) -> Mapping[str, str]:
+        """Choose parameters; those that the user gives stand before them.
+
+        Args:
+            recording: its `topics`, which feed the node's inputs, its `truth` and `transforms`.
+            layout: data set that it was made of, a key of `edge_replay.datasets.layouts.LAYOUTS`.
+        """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +21,7 @@ from edge_replay.metrics import (
 )
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
-from edge_replay.protocol import PlayedRun, Score, ShowsRuns
+from edge_replay.protocol import PlayedRun, Score, ShowsRuns, SuitsRecordings
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
 from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
@@ -71,6 +71,7 @@ class Settings:
         parameters: of the node, name -> value as written for `-p name:=value`.
         labels: None takes labels.json of the bag directory, if there is one.
         notes: what making the bag of a folder left to be said.
+        layout: data set that the folder is of, if of one.
     """
 
     bag: Path
@@ -83,6 +84,7 @@ class Settings:
     topics: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    layout: str | None = None
 
     @property
     def served(self) -> Path | None:
@@ -147,12 +149,22 @@ def _run(
     skill: ReplayableSkill, settings: Settings, program: Path, labels: Path | None
 ) -> RunReport:
     recording = Recording(settings.bag, skill.node.inputs, settings.topics, settings.slop)
+    if isinstance(skill, SuitsRecordings):
+        chosen = skill.node_parameters(recording, settings.layout)
+        settings = replace(settings, parameters={**chosen, **settings.parameters})
     with private_domain() as domain:
         measured = _measure(skill, settings, program, recording, domain)
     report = _unscored(skill, settings, recording, measured, labels)
     # Before the skill's own code runs: no fault of it may lose what was measured.
     _write(settings, report)
-    played = PlayedRun(measured.answers, measured.messages, recording, labels, settings.served)
+    played = PlayedRun(
+        measured.answers,
+        measured.messages,
+        recording,
+        labels,
+        settings.served,
+        settings.parameters,
+    )
     complaint = None
     try:
         if (score := skill.score(played)) is not None:

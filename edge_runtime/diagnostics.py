@@ -20,6 +20,14 @@ _MIB = 1024**2
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a node's algorithm says of itself: a warning, "" for none, and values to show."""
+
+    warning: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Health:
     """What is known of a node at one moment.
 
@@ -27,6 +35,7 @@ class Health:
     message when it came, by its stamp. `latency`: percentiles in ms by stage. `engine`: what the
     engine and its bundle say about themselves. `failure`: why the node could not be configured,
     or the last failure of the engine. `reasons`: by kind of loss, why the last one was.
+    `condition`: of the algorithm.
     """
 
     state: str
@@ -38,6 +47,7 @@ class Health:
     engine: Mapping[str, str] = field(default_factory=dict)
     failure: str = ""
     reasons: Mapping[str, str] = field(default_factory=dict)
+    condition: Condition = field(default_factory=Condition)
 
     @property
     def is_stale(self) -> bool:
@@ -116,11 +126,14 @@ def _inference_status(node: str, host: str, health: Health, tally: Tally) -> Dia
     elif 0 < health.budget_ms < slow and health.state == "active" and not health.is_stale:
         level = DiagnosticStatus.WARN
         text = f"p95 of the total is {slow:.1f} ms, over the budget of {health.budget_ms:g} ms"
+    elif health.condition.warning:
+        level, text = DiagnosticStatus.WARN, health.condition.warning
     values = {
         "state": health.state,
         "rate": f"{tally.rate('processed'):.1f} Hz",
         "processed": str(tally.total("processed")),
         "failed": str(tally.total("failed")),
+        **health.condition.values,
         **health.engine,
         "resident memory": f"{resident_bytes() / _MIB:.1f} MiB",
         **{

@@ -116,6 +116,16 @@ def open_engines(
     return engines
 
 
+def describe_engines(engines: Mapping[str, Engine]) -> dict[str, str]:
+    """Return what runs, as `Engine.describe`; of several engines, each key after its model."""
+    told = {model: engine.describe() for model, engine in engines.items()}
+    return {
+        key if len(told) == 1 else f"{model} {key}": value
+        for model, description in told.items()
+        for key, value in description.items()
+    }
+
+
 def open_engine(
     bundle: Bundle, provider: str = AUTO, threads: int = 0, precision: str | None = None
 ) -> Engine:

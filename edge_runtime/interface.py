@@ -91,6 +91,7 @@ class NodeInterface:
             parameter `mode` says which. Without it, it answers every frame.
         camera_pose: whether it asks where the camera is: by TF, or the parameter `camera_pose`.
         settings: its own parameters; `parameters` has the common ones too.
+        models: of a bundle, by name, that it runs; none named: the one called as the skill.
     """
 
     name: str
@@ -102,6 +103,7 @@ class NodeInterface:
     services: tuple[Service, ...] = ()
     camera_pose: bool = False
     settings: tuple[Setting, ...] = ()
+    models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no node can be.

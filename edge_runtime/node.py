@@ -17,8 +17,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from edge_runtime.bundle import load_bundle
 from edge_runtime.camera_poses import CameraPoses
 from edge_runtime.common_settings import CAMERA_POSE, DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
-from edge_runtime.engine import AUTO, open_engine
-from edge_runtime.errors import MessageError, SettingError, one_line
+from edge_runtime.diagnostics import Condition
+from edge_runtime.engine import AUTO, describe_engines, open_engines
+from edge_runtime.errors import BundleError, MessageError, SettingError, one_line
 from edge_runtime.folders import expand_user
 from edge_runtime.frame import Decoder
 from edge_runtime.inputs import Inputs
@@ -34,7 +35,7 @@ from edge_runtime.sim_time import checked_clock
 from edge_runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
@@ -68,7 +69,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._state = "unconfigured"
         self.outputs: dict[str, LifecyclePublisher[Any]] = {}
         self._pictures: list[Picture[Result]] = []
-        self._served: Engine | None = None
+        self._engines: dict[str, Engine] = {}
         self.parameters = Settings(
             self, self.interface.parameters, lambda: self._state in {"inactive", "active"}
         )
@@ -85,8 +86,11 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self.create_timer(1.0, self._report, clock=steady)
 
     @abstractmethod
-    def load(self, bundle: Bundle, engine: Engine) -> None:
-        """Get ready; say with `create_picture` how pictures are drawn. Called in configure."""
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
+        """Get ready; say with `create_picture` how pictures are drawn. Called in configure.
+
+        `engines`: of all models of the bundle by name, those that the interface names among them.
+        """
 
     @abstractmethod
     def process(self, frame: Frame, stopwatch: Stopwatch) -> Result:
@@ -105,7 +109,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
     @abstractmethod
     def unload(self) -> None:
-        """Let go of the engine and what `load` made. Called in cleanup and after a failed load."""
+        """Let go of the engines and what `load` made. Called in cleanup and after a failed load."""
 
     def reset(self) -> None:
         """Forget earlier frames: the next one is a first one.
@@ -121,6 +125,17 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         What it raises refuses the request, in the response's `message`.
         """
         return {}
+
+    def wanted_images(self) -> Collection[str]:
+        """Return the topics of the images that are used, as the parameters say; here all of them.
+
+        The first one of the interface is among them. Called in activate.
+        """
+        return [image.topic for image in self.interface.images]
+
+    def condition(self) -> Condition:
+        """Return what the diagnostics tell of the algorithm. Called in the executor's thread."""
+        return Condition()
 
     def create_picture(self, topic: str, draw: Callable[[Frame, Result], NDArray[Any]]) -> None:
         """Say how a picture of the interface is drawn: raw on `topic`, JPEG on `topic`/compressed.
@@ -164,11 +179,12 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             )
             if self.interface.camera_pose:
                 self.camera_poses.given = self.parameters[CAMERA_POSE.name]
-            slop = self.parameters[SLOP.name] if len(self.interface.images) > 1 else 0.0
+            topics = self.wanted_images()
+            slop = self.parameters[SLOP.name] if len(topics) > 1 else 0.0
             self._worker.start()
             self._painter.start()
             try:
-                self._inputs.open(self._transports(), slop, self._deliver, self._begin_anew)
+                self._inputs.open(topics, self._transports(), slop, self._deliver, self._begin_anew)
             except Exception:
                 self._stop()
                 raise
@@ -186,7 +202,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         return self._attempt("deactivate", deactivate, state, super().on_deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the engine."""
+        """Free the engines."""
         return self._attempt("cleanup", self._release, state, super().on_cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -271,22 +287,23 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         given = self.parameters["bundle"]
         path = expand_user(given) if given else shipped_bundle(self.interface.skill)
         bundle = load_bundle(path, self.interface.skill)
+        self._refuse_other_models(bundle)
         precision = self.parameters["precision"]
-        engine = open_engine(
+        self._engines = open_engines(
             bundle,
             self.parameters["provider"],
             self.parameters["threads"],
             None if precision == AUTO else precision,
         )
-        self._served = engine
         try:
-            engine.warm_up()
+            for engine in self._engines.values():
+                engine.warm_up()
             self._open_outputs()
-            self.load(bundle, engine)
+            self.load(bundle, self._engines)
         except Exception:
             self._release()
             raise
-        description = engine.describe()
+        description = describe_engines(self._engines)
         self._reporter.engine = {
             "bundle": bundle.manifest.name,
             "bundle hash": bundle.digest,
@@ -294,6 +311,15 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         }
         said = ", ".join(f"{key} {value}" for key, value in description.items())
         self.get_logger().info(f"serving {bundle.manifest.name} from {bundle.path}: {said}")
+
+    def _refuse_other_models(self, bundle: Bundle) -> None:
+        expected = self.interface.models or (self.interface.skill,)
+        if missing := set(expected) - set(bundle.manifest.models):
+            msg = (
+                f"bundle {bundle.path} has the models {', '.join(bundle.manifest.models)}, not "
+                f"{', '.join(sorted(missing))}: choose one that was made for this skill"
+            )
+            raise BundleError(msg)
 
     def _open_outputs(self) -> None:
         wanted = [(o.topic, load_type(o.type), o.depth) for o in self.interface.outputs]
@@ -325,9 +351,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._reporter.forget()
         self._state = "unconfigured"
         self.unload()
-        if self._served is not None:
-            self._served.close()
-            self._served = None
+        engines, self._engines = self._engines, {}
+        for engine in engines.values():
+            engine.close()
 
     def _all_handlers(self) -> dict[Service, Handler]:
         every: dict[str, Handler] = {RESET.name: self._reset, DECIDE.name: self._decide}
@@ -418,5 +444,6 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             picture.publish(*found)
 
     def _report(self) -> None:
-        inputs, budget = self._inputs, self.parameters["latency_budget_ms"]
-        self._reporter.report(self._state, inputs.topic, inputs.last_received, inputs.age_s, budget)
+        budget = self.parameters["latency_budget_ms"]
+        condition = self.condition() if self._state == "active" else Condition()
+        self._reporter.report(self._state, self._inputs, budget, condition)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from rclpy.lifecycle import LifecycleNode
 
+    from edge_runtime.diagnostics import Condition
+    from edge_runtime.inputs import Inputs
+
 _WINDOW = 300
 _WHEN_LOST = (
     "publish compressed, smaller or fewer images, or give the camera's process the Fast DDS "
@@ -98,25 +101,29 @@ class Reporter:
             self._node.get_logger().warning(due)
 
     def report(
-        self, state: str, topic: str, last: float | None, age_s: float | None, budget_ms: float
+        self,
+        state: str,
+        inputs: Inputs,
+        budget_ms: float,
+        condition: Condition,
     ) -> None:
         """Publish the diagnostics; to be called once a second.
 
-        `topic` of the first input, its last message's arrival (`time.monotonic()`) and age; None
-        without one.
+        `condition`: of the node's algorithm.
         """
-        now = time.monotonic()
+        now, last = time.monotonic(), inputs.last_received
         self.tally.tick(now)
         health = Health(
             state=state,
-            topic=topic,
+            topic=inputs.topic,
             silence_s=None if last is None else now - last,
-            age_s=age_s,
+            age_s=inputs.age_s,
             latency=self._window.percentiles(),
             budget_ms=budget_ms,
             engine=self.engine,
             failure=self.failure,
             reasons=dict(self._reasons),
+            condition=condition,
         )
         stamp = self._node.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.tally))

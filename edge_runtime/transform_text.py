@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _NUMBERS = 7
 # As much as rounding to three decimals leaves.
@@ -36,3 +40,9 @@ def parse_pose(text: str) -> tuple[float, ...] | None:
         return (*values[:3], *(value / length for value in values[3:]))
     message = f"camera pose {text!r}: it must be {wrong}, or empty"
     raise SettingError(message)
+
+
+def format_pose(numbers: Iterable[float]) -> str:
+    """Write x y z qx qy qz qw as `parse_pose` reads them."""
+    # 0 added to a negative zero is a positive one.
+    return " ".join(f"{number + 0.0:.9f}" for number in numbers)

@@ -15,6 +15,8 @@ from pose_fcn.messages import keypoint_cloud, skeleton_markers
 from pose_fcn.overlay import draw_keypoints
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from edge_runtime.bundle import Bundle
@@ -36,15 +38,14 @@ class ArmPoseNode(SkillNode[ArmPose]):
 
     interface = ARM_POSE
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         """Make the estimator."""
-        self._estimator = PoseEstimator.from_bundle(
-            bundle, engine.run, self.parameters["min_score"]
-        )
+        run = engines[self.interface.skill].run
+        self._estimator = PoseEstimator.from_bundle(bundle, run, self.parameters["min_score"])
         self.create_picture(OVERLAY, self._draw)
 
     def unload(self) -> None:
-        """Let go of the engine."""
+        """Let go of the network."""
         with suppress(AttributeError):  # after a failed load
             del self._estimator
 

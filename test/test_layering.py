@@ -15,13 +15,28 @@ ALLOWED = {
     "edge_report": {"edge_runtime"},
     "edge_compression": {"edge_runtime", "edge_report"},
     "edge_replay": {"edge_runtime", "edge_report"},
-    "compressed_grasp": {"edge_runtime", "edge_worlds"},
+    "compressed_grasp": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
     "compressed_slam": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
     "pose_fcn": {"edge_runtime", "edge_compression", "edge_replay", "edge_worlds"},
 }
 OURS = set(ALLOWED)
 ON_THE_ROBOT = {
-    "compressed_grasp": {"action", "heightmap", "policies", "routine", "workspace"},
+    "compressed_grasp": {
+        "action",
+        "attempts",
+        "grasp_node",
+        "heightmap",
+        "interface",
+        "messages",
+        "node",
+        "overlay",
+        "planner",
+        "policies",
+        "q_policy",
+        "rectification",
+        "routine",
+        "workspace",
+    },
     "pose_fcn": {
         "estimator",
         "expansion_clustering",

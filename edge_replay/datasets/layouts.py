@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_replay.datasets.euroc import read_euroc
 from edge_replay.datasets.ndds import CAMERA_FILE, read_ndds
+from edge_replay.datasets.scenes import POSE_FILE, read_scenes
 from edge_replay.datasets.seven_scenes import read_seven_scenes
 from edge_replay.datasets.tartanair import read_tartanair
 from edge_replay.datasets.tum import read_tum
@@ -42,6 +43,8 @@ LAYOUTS = {
     "7scenes": Layout("frame-*.color.png", read_seven_scenes),
     "tartanair": Layout("image_left/*_left.png", read_tartanair),
     "ndds": Layout(CAMERA_FILE, read_ndds),
+    "view": Layout(POSE_FILE, read_scenes),
+    "views": Layout(f"*/{POSE_FILE}", read_scenes),
 }
 
 

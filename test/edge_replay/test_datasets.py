@@ -160,18 +160,29 @@ def write_ndds(folder: Path) -> None:
     (folder / "_camera_settings.json").write_text(json.dumps({"camera_settings": [camera]}))
 
 
+def write_views(folder: Path) -> None:
+    for k, matrix in enumerate(optical_matrices()):
+        view = folder / f"view_{k}"
+        write_image(view / "color.png", bgr(k))
+        if k != 2:
+            write_image(view / "depth.png", depth_units())
+        np.savetxt(view / "camera_pose.txt", matrix)
+        np.savetxt(view / "camera_matrix.txt", [[50, 0, 31.5], [0, 51, 23.5], [0, 0, 1]])
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "tum": write_tum,
     "euroc": write_euroc,
     "7scenes": write_seven_scenes,
     "tartanair": write_tartanair,
     "ndds": write_ndds,
+    "views": write_views,
 }
 WITHOUT_POSES = {"ndds"}
 GREY = {"euroc"}
 WITHOUT_DEPTH = {"euroc"}
 BASELINES = {"euroc": 0.11, "tartanair": 0.25}
-FIRST_STAMPS = {"7scenes": 1_333_333_333, "tartanair": 10**9, "ndds": 10**9}
+FIRST_STAMPS = {"7scenes": 1_333_333_333, "tartanair": 10**9, "ndds": 10**9, "views": 10**9}
 
 
 def made(layout: str, folder: Path) -> Path:
@@ -392,6 +403,9 @@ def test_folders_that_are_none_are_told_what_was_looked_for(tmp_path: Path) -> N
         ("7scenes", "frame-000010.pose.txt", "1 0 0 0", "has 1 rows: a pose is a matrix of 4"),
         ("7scenes", "frame-000010.pose.txt", "1 0 0 one\n" * 4, "line 1: 'one' is no finite"),
         ("7scenes", "frame-1b.color.png", "", "has no frame number"),
+        ("views", "view_1/camera_pose.txt", "1 0 0 0", "has 1 rows: it is a matrix of 4 rows"),
+        ("views", "view_1/camera_pose.txt", "2 0 0 0\n" * 4, "must be a rotation"),
+        ("views", "view_1/camera_matrix.txt", "1 0 0\n" * 3, "views of different cameras"),
         ("tartanair", "pose_left.txt", "0 0 0 0 0 0 1", "has 1 poses for 4 images"),
     ],
 )

@@ -16,6 +16,8 @@ from edge_runtime.run_node import run_node
 from edge_runtime.setting import Setting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from edge_runtime.bundle import Bundle
@@ -49,9 +51,9 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
 
     interface = BRIGHTNESS
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         assert bundle.manifest.skill == self.interface.skill
-        self._engine = engine
+        self._engine = engines["brightness"]
         self.create_picture("~/picture", self._draw)
         time.sleep(self.parameters["load_s"])
 

@@ -44,8 +44,8 @@ class DecidingNode(SkillNode[tuple[float, int]]):
         settings=(Setting("delay_s", 0.0, "seconds that a frame takes", 0.0, 10.0, (), "always"),),
     )
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
-        del bundle, engine
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
+        del bundle, engines
 
     def unload(self) -> None:
         """Keep nothing."""

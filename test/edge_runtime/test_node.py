@@ -101,6 +101,9 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
     flipped.write_bytes(content)
     (damaged("missing") / "fp32.onnx").unlink()
     (damaged("skill") / "manifest.json").write_text(manifest.replace('"brightness"', '"grasp"'))
+    (damaged("models") / "manifest.json").write_text(
+        manifest.replace('"brightness": {', '"darkness": {')
+    )
     (damaged("newer") / "manifest.json").write_text(
         manifest.replace('"schema_version": 3', '"schema_version": 4')
     )
@@ -109,6 +112,7 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
         "flipped": "fp32.onnx was altered",
         "missing": "fp32.onnx: No such file",
         "skill": "is for the skill 'grasp', not 'brightness'",
+        "models": "has the models darkness, not brightness",
         "newer": "newer version",
     }
     with NodeProcess() as node, Client() as client:
@@ -137,6 +141,27 @@ def test_damaged_bundles_leave_it_unconfigured_until_one_is_whole(
         assert client.set("bundle", "elsewhere") == ""
         assert len(node.matching("[ERROR]")) == len(expected) + 1
         assert node.end(signal.SIGTERM) == 0
+
+
+def test_every_model_of_a_bundle_is_opened_and_described(
+    tmp_path: Path, make_manifest: Callable[..., Any], mean_graph: bytes
+) -> None:
+    one = make_manifest()
+    [engine] = one.engines.values()
+    models = {
+        name: one.model.model_copy(update={"engines": {f"{name}/fp32.onnx": engine}})
+        for name in ("brightness", "second")
+    }
+    manifest = make_manifest(models=models)
+    path = write_bundle(
+        tmp_path / "two", manifest, {f"{name}/fp32.onnx": mean_graph for name in models}
+    ).path
+    with NodeProcess(*parameters(bundle=path)) as node, Client() as client:
+        node.wait_for("serving mean", "second file second/fp32.onnx")
+        client.wait_for_node()
+        assert client.ask(image(4, 4), 1).point.x == pytest.approx(100.0)
+        wait_until(lambda: "second provider" in client.counts("inference"), "both in diagnostics")
+        assert client.counts("inference")["brightness file"] == "brightness/fp32.onnx"
 
 
 def test_answers_that_are_not_finite_are_failures_of_the_inference(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from compressed_grasp.interface import GRASP
 from pose_fcn.interface import ARM_POSE
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.mark.parametrize(("file", "node"), [("pose.yaml", ARM_POSE)])
+@pytest.mark.parametrize(("file", "node"), [("grasp.yaml", GRASP), ("pose.yaml", ARM_POSE)])
 def test_config_file_holds_every_parameter_with_its_default(file: str, node: NodeInterface) -> None:
     document = yaml.safe_load((CONFIG / file).read_text())
     section = document[f"/**/{node.name}"]["ros__parameters"]

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 from rclpy.utilities import remove_ros_args
 
+from compressed_grasp.interface import GRASP
 from edge_compression import commands as compress
 from edge_compression import recipe
 from edge_compression.protocol import CompressibleSkill
 from edge_replay import commands as replay
 from edge_replay.protocol import ReplayableSkill
 from edge_worlds.arm import recording
+from edge_worlds.tabletop import robot
 from pose_fcn.interface import ARM_POSE
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+
+    from edge_runtime.interface import NodeInterface
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,6 +74,7 @@ def test_files_that_are_named_exist(name: str) -> None:
 
 # The page that lists a command's sub-commands and options.
 PAGE_OF = {"compress": "docs/compression.md", "replay": "docs/replay.md"}
+NODES = {"pose": ARM_POSE, "grasp": GRASP}
 MAINS = {"compress": compress.main, "replay": replay.main}
 
 
@@ -88,25 +92,24 @@ def parsed(parser: argparse.ArgumentParser, argv: list[str], **_: object) -> int
 
 @pytest.fixture
 def _parse_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (compress, replay, recording):
+    for module in (compress, replay, recording, robot):
         monkeypatch.setattr(module, "run_command", parsed)
 
 
 def check_launch(words: list[str]) -> None:
-    parameters = yaml.safe_load(text("config/pose.yaml"))["/**/arm_pose"]["ros__parameters"]
-    known = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', text("launch/pose.launch.py"))
-    known += [source.topic for source in ARM_POSE.inputs]
-    assert len(known) == 6
-    assert words[0] == "pose.launch.py"
+    node = NODES[words[0].removesuffix(".launch.py")]
+    known = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', text("edge_runtime/launching.py"))
+    assert len(known) == 3
+    known += [each.topic for each in node.inputs] + [each.name for each in node.parameters]
     for word in words[1:]:
-        assert word == "--show-args" or word.partition(":=")[0] in {*known, *parameters}, word
+        assert word == "--show-args" or word.partition(":=")[0] in known, word
 
 
-def check_node(words: list[str]) -> None:
-    settings = {setting.name for setting in ARM_POSE.parameters}
+def check_node(node: NodeInterface, words: list[str]) -> None:
+    settings = {setting.name for setting in node.parameters}
     names = {name for word in words for name in re.findall(r"^(\w+):=", word)}
-    assert names <= settings | {source.topic for source in ARM_POSE.inputs}
-    assert remove_ros_args(["pose_node", *words])[1:] in ([], ["--help"], ["--version"])
+    assert names <= settings | {source.topic for source in node.inputs}
+    assert remove_ros_args([node.executable, *words])[1:] in ([], ["--help"], ["--version"])
 
 
 @pytest.mark.usefixtures("_parse_only")
@@ -124,8 +127,10 @@ def test_commands_in_blocks_are_accepted(name: str) -> None:
                 assert (ROOT / program).is_file(), program
             case ["ros2", "launch", "compressed_grasp", *rest]:
                 check_launch(rest)
-            case ["pose_node", *rest]:
-                check_node(rest)
+            case ["tabletop_robot", *rest]:
+                assert robot.main(rest) == 0
+            case ["pose_node" | "grasp_node" as program, *rest]:
+                check_node(NODES[program.removesuffix("_node")], rest)
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rclpy
 
+from compressed_grasp.node import GraspNode
 from compressed_slam import settings as slam
 from edge_compression import recipe
 from edge_compression.limits import Limit
@@ -17,7 +18,6 @@ from edge_runtime import bundle
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr
 from edge_worlds.arm.model import ArmDescription, SceneRanges
-from pose_fcn.interface import ARM_POSE
 from pose_fcn.node import ArmPoseNode
 from pose_fcn.skill import Negatives, PoseData
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import BaseModel
+
+    from edge_runtime.interface import NodeInterface
+    from edge_runtime.node import SkillNode
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,9 +123,12 @@ def test_tables_of_keys_are_those_of_the_models(
     assert_has(name, section(model, besides))
 
 
-def test_table_of_parameters_is_that_of_the_node() -> None:
+NODES = {"docs/pose.md": ArmPoseNode, "docs/grasp.md": GraspNode}
+
+
+def parameters(node: NodeInterface) -> str:
     rows = []
-    for setting in ARM_POSE.parameters:
+    for setting in node.parameters:
         allowed = setting.constraints.partition(";")[0]
         value = (
             str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
@@ -137,14 +143,22 @@ def test_table_of_parameters_is_that_of_the_node() -> None:
                 setting.description,
             )
         )
-    assert_has("docs/pose.md", table(("parameter", "default", "takes", "changes", ""), rows))
+    return table(("parameter", "default", "takes", "changes", ""), rows)
+
+
+@pytest.mark.parametrize(("name", "kind"), NODES.items())
+def test_table_of_parameters_is_that_of_the_node(name: str, kind: type[SkillNode[Any]]) -> None:
+    assert_has(name, parameters(kind.interface))
 
 
 @pytest.mark.ros
-def test_table_of_topics_is_that_of_the_node(domain_id: int) -> None:
+@pytest.mark.parametrize(("name", "kind"), NODES.items())
+def test_table_of_topics_is_that_of_the_node(
+    name: str, kind: type[SkillNode[Any]], domain_id: int
+) -> None:
     context = rclpy.Context()
     rclpy.init(args=[], context=context, domain_id=domain_id)
-    node = ArmPoseNode(context=context)
+    node = kind(context=context)
     try:
         node.start()
         ends = [*node.subscriptions, *node.publishers]
@@ -152,15 +166,14 @@ def test_table_of_topics_is_that_of_the_node(domain_id: int) -> None:
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    usual = {"/parameter_events", "/rosout", "/arm_pose/transition_event"}
+    own = f"/{kind.interface.name}/"
+    usual = {"/parameter_events", "/rosout", f"{own}transition_event"}
     actual = {
-        topic.replace("/arm_pose/", "~/") if topic.startswith("/arm_pose/") else topic: type_
+        topic.replace(own, "~/") if topic.startswith(own) else topic: type_
         for topic, type_ in topics.items()
         if topic not in usual
     }
-    found = re.findall(
-        r"^\| `([\w~/]+)`( \(in\))? \| `(\w+)/(\w+)`", text("docs/pose.md"), re.MULTILINE
-    )
+    found = re.findall(r"^\| `([\w~/]+)`( \(in\))? \| `(\w+)/(\w+)`", text(name), re.MULTILINE)
     listed = {
         f"/{topic}" if inward else topic: (package, kind) for topic, inward, package, kind in found
     }

@@ -1,10 +1,11 @@
-"""The launch file as `ros2 launch` runs it, where ROS 2's launch is installed."""
+"""The launch files as `ros2 launch` runs it, where ROS 2's launch is installed."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -14,6 +15,12 @@ pytest.importorskip("launch_ros", reason="ROS 2's launch is not installed (there
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from compressed_grasp.interface import GRASP
+from pose_fcn.interface import ARM_POSE
+
+if TYPE_CHECKING:
+    from edge_runtime.interface import NodeInterface
 
 ROOT = Path(__file__).resolve().parents[2]
 # Stands in for the node: notes its arguments, and what is in the parameter files among them.
@@ -26,10 +33,12 @@ with open({record!r}, "w") as record:
 """
 
 
-def launch(arguments: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
-    """Run pose.launch.py, and return what the node was started with."""
+def launch(
+    skill: str, arguments: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict:
+    """Run a skill's launch file, and return what the node was started with."""
     record = folder / "record.json"
-    program = folder / "lib" / "compressed_grasp" / "pose_node"
+    program = folder / "lib" / "compressed_grasp" / f"{skill}_node"
     program.parent.mkdir(parents=True)
     program.write_text(NODE.format(python=sys.executable, record=str(record)))
     program.chmod(0o755)
@@ -38,7 +47,7 @@ def launch(arguments: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPa
     marker.touch()
     monkeypatch.setenv("AMENT_PREFIX_PATH", str(folder))
     monkeypatch.setenv("ROS_LOG_DIR", str(folder / "log"))
-    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / "pose.launch.py"))
+    source = PythonLaunchDescriptionSource(str(ROOT / "launch" / f"{skill}.launch.py"))
     include = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     service = LaunchService(noninteractive=True)
     service.include_launch_description(LaunchDescription([include]))
@@ -51,25 +60,28 @@ def launch(arguments: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPa
     return {"words": started["words"], "config": first, "given": merged}
 
 
+@pytest.mark.parametrize(("skill", "node"), [("pose", ARM_POSE), ("grasp", GRASP)])
 def test_every_parameter_of_the_node_is_an_argument_of_its_own_type(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    skill: str, node: NodeInterface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = yaml.safe_load((ROOT / "config" / "pose.yaml").read_text())
-    defaults = config["/**/arm_pose"]["ros__parameters"]
-    arguments = {name: str(value) for name, value in defaults.items()}
-    arguments |= {"image_transport": "compressed", "bundle": "123", "threads": "2"}
-    arguments |= {"image": "/camera/color/image_raw"}
-    started = launch(arguments, tmp_path, monkeypatch)
+    config = yaml.safe_load((ROOT / "config" / f"{skill}.yaml").read_text())
+    defaults = config[f"/**/{node.name}"]["ros__parameters"]
+    changed = {"image_transport": "compressed", "bundle": "123", "threads": 2}
+    # A text that is empty is one that was not given.
+    expected = {name: value for name, value in (defaults | changed).items() if value != ""}
+    arguments = {name: str(value) for name, value in expected.items()}
+    topic = node.inputs[0].topic
+    arguments |= {topic: "/camera/color/image_raw"}
+    started = launch(skill, arguments, tmp_path, monkeypatch)
     assert started["config"] == config
-    expected = defaults | {"image_transport": "compressed", "bundle": "123", "threads": 2}
     assert started["given"] == expected
     assert {k: type(v) for k, v in started["given"].items()} == {
-        k: type(v) for k, v in defaults.items()
+        k: type(v) for k, v in expected.items()
     }
-    assert "image:=/camera/color/image_raw" in started["words"]
+    assert f"{topic}:=/camera/color/image_raw" in started["words"]
 
 
 def test_what_is_not_given_is_left_to_the_parameter_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert launch({}, tmp_path, monkeypatch)["given"] == {}
+    assert launch("pose", {}, tmp_path, monkeypatch)["given"] == {}

@@ -15,6 +15,8 @@ from edge_runtime.node import SkillNode
 from edge_runtime.run_node import run_node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
     from edge_runtime.frame import Frame
@@ -26,9 +28,9 @@ class SpotNode(SkillNode[tuple[float, float]]):
 
     interface = SPOT
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         del bundle
-        self._run = engine.run
+        self._run = engines["spot"].run
         self._count = self._in_a_row = 0
         self._rests_since = 0.0
 

@@ -13,6 +13,8 @@ from edge_runtime.node import SkillNode
 from edge_runtime.run_node import run_node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
     from edge_runtime.frame import Frame
@@ -24,8 +26,8 @@ class TravelNode(SkillNode[tuple[float, int]]):
 
     interface = TRAVEL
 
-    def load(self, bundle: Bundle, engine: Engine) -> None:
-        del bundle, engine
+    def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
+        del bundle, engines
 
     def unload(self) -> None:
         """Keep nothing."""

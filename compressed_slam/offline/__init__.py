@@ -1,0 +1,1 @@
+"""What compression and replay do with SLAM on a workbench."""
