@@ -9,6 +9,7 @@ ACTION = "~/action"
 PUSH = "~/action/push"
 GRASP_POSE = "~/action/grasp"
 HEIGHT_MAP = "~/heightmap"
+ARM = "arm_pose/keypoints"
 MARKERS = "~/markers"
 Q_MAP = "~/q_map"
 
@@ -130,6 +131,14 @@ GRASP = NodeInterface(
             "wall, and is kept clear of by 30 mm",
             low=0.01,
             high=0.4,
+        ),
+        Setting(
+            "arm_radius",
+            default=0.08,
+            description="metres about the keypoints of a node arm_pose, and the lines between "
+            "them, that are kept clear of; 0: it is not listened to",
+            low=0.0,
+            high=0.5,
         ),
         Setting(
             "retry_after",

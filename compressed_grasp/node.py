@@ -5,8 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sensor_msgs.msg import PointCloud2
+
+from compressed_grasp.arm_mask import read_points
 from compressed_grasp.interface import (
     ACTION,
+    ARM,
     ENABLED,
     GRASP,
     GRASP_POSE,
@@ -26,6 +30,7 @@ from compressed_grasp.overlay import draw_q_map
 from compressed_grasp.planner import GraspPlanner, Settings, View
 from edge_runtime.diagnostics import Condition
 from edge_runtime.errors import MessageError
+from edge_runtime.inputs import BEST_EFFORT
 from edge_runtime.node import SkillNode
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
     from edge_runtime.latency import Stopwatch
     from edge_runtime.services import Handler
 
+_SAME_TIME_S = 0.5  # between the images of arm and table
+
 
 class Plan(NamedTuple):
     """What was seen, and what to do about it."""
@@ -54,6 +61,12 @@ class GraspNode(SkillNode[Plan]):
     """Chooses pushes and grasps that clear a table, on request or for every image."""
 
     interface = GRASP
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401
+        """Take the keyword arguments of `rclpy.node.Node`."""
+        super().__init__(**options)
+        self._arm: tuple[Any, NDArray[np.float64]] | None = None
+        self.create_subscription(PointCloud2, ARM, self._keep_arm, BEST_EFFORT)
 
     def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         """Make the planner."""
@@ -91,12 +104,13 @@ class GraspNode(SkillNode[Plan]):
         if camera is None:
             message = "no usable camera info of 'color' has come: publish it on camera_info"
             raise MessageError(message, "camera info")
-        stamp = frame.header.stamp.sec + frame.header.stamp.nanosec * 1e-9
+        stamp = _seconds(frame.header)
         pose = self.camera_poses.at(frame.header, self._frame)
         view = View(frame.images["color"], frame.images["depth"], camera, pose, stamp)
         with stopwatch.stage("heightmap"):
             seen = self._planner.look(view)
-        decision = self._planner.decide(seen, stamp, stopwatch)
+        arm = self._arm_at(frame.header, pose)
+        decision = self._planner.decide(seen, stamp, stopwatch, arm)
         self._planner.chose(decision.action, seen, stamp)
         self._said = {"decision": _said(decision), "coverage": f"{seen.coverage:.0%}"}
         return Plan(seen, decision)
@@ -116,6 +130,21 @@ class GraspNode(SkillNode[Plan]):
             markers = action_markers(action, self._planner.workspace, header)
             self.outputs[MARKERS].publish(markers)
 
+    def _keep_arm(self, cloud: PointCloud2) -> None:
+        self._arm = cloud.header, read_points(cloud)
+
+    def _arm_at(self, header: Any, pose: NDArray[np.float64]) -> NDArray[np.float64] | None:  # noqa: ANN401
+        """Return where the arm was, in the workspace frame, if the same camera saw it then."""
+        newest = self._arm
+        if newest is None or not self.parameters["arm_radius"]:
+            return None
+        of, points = newest
+        late = abs(_seconds(of) - _seconds(header))
+        if of.frame_id != header.frame_id or late > _SAME_TIME_S:
+            return None
+        moved: NDArray[np.float64] = points @ pose[:3, :3].T + pose[:3, 3]
+        return moved
+
     def _draw(self, frame: Frame, result: Plan) -> NDArray[np.uint8]:
         del frame
         decision = result.decision
@@ -124,6 +153,10 @@ class GraspNode(SkillNode[Plan]):
     def _enable(self, request: Any, response: Any) -> None:  # noqa: ANN401
         self._enabled = request.data
         response.message = "enabled" if request.data else "disabled: no actions until enabled"
+
+
+def _seconds(header: Any) -> float:  # noqa: ANN401
+    return float(header.stamp.sec + header.stamp.nanosec * 1e-9)
 
 
 def _said(decision: Decision) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from compressed_grasp.arm_mask import arm_cells
 from compressed_grasp.attempts import Attempts
 from compressed_grasp.heightmap import height_map
 from compressed_grasp.q_policy import CELL, SIDE, QPolicy
@@ -60,6 +61,7 @@ class Settings:
         min_q: what is worth less is not done.
         min_coverage: share of the workspace that must have been seen.
         max_object_height: see `QPolicy` [m].
+        arm_radius: what is kept clear of about the arm's keypoints and the lines between [m].
         patience: see `Attempts`.
     """
 
@@ -71,6 +73,7 @@ class Settings:
     min_q: float = 0.0
     min_coverage: float = 0.2
     max_object_height: float = 0.2
+    arm_radius: float = 0.08
     patience: float = 0.0
 
     @classmethod
@@ -106,6 +109,7 @@ class GraspPlanner:
             min_coverage=settings.min_coverage,
             max_object_height=settings.max_object_height,
         )
+        self._arm_radius = settings.arm_radius
         self._attempts = Attempts(settings.patience)
         self._rectify = Rectifier()
 
@@ -136,13 +140,21 @@ class GraspPlanner:
         color, depth = self._rectify(view.color, view.depth, view.camera)
         return height_map(color, depth, view.camera.matrix, view.camera_pose, self.workspace)
 
-    def decide(self, seen: HeightMap, stamp: float, stopwatch: Stopwatch | None = None) -> Decision:
+    def decide(
+        self,
+        seen: HeightMap,
+        stamp: float,
+        stopwatch: Stopwatch | None = None,
+        arm: NDArray[np.float64] | None = None,
+    ) -> Decision:
         """Choose what to do about what was seen at `stamp` [s].
 
-        `stopwatch` gets the stages "engine" and "choice".
+        `stopwatch` gets the stages "engine" and "choice". `arm`: (n, 3) the keypoints of the
+        robot's arm in the workspace frame [m], which is kept clear of.
         """
+        kept_clear = None if arm is None else arm_cells(arm, self._arm_radius, self.workspace)
         useless = self._attempts.useless(seen, self.workspace, stamp)
-        return self._policy.decide(seen, self.workspace, useless, stopwatch)
+        return self._policy.decide(seen, self.workspace, useless, stopwatch, kept_clear)
 
     def chose(self, action: Action | None, seen: HeightMap, stamp: float) -> None:
         """Remember what was told to the robot."""

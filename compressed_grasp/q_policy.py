@@ -111,6 +111,7 @@ class QPolicy:
         workspace: Workspace,
         useless: Sequence[Action] = (),
         stopwatch: Stopwatch | None = None,
+        kept_clear: NDArray[np.bool_] | None = None,
     ) -> Decision:
         """Choose an action.
 
@@ -119,6 +120,7 @@ class QPolicy:
             workspace: of `seen`.
             useless: the actions since the last that changed the scene.
             stopwatch: gets the stages "engine" and "choice".
+            kept_clear: cells (rows, columns) that are obstacles besides.
         """
         clock = stopwatch or Stopwatch()
         nothing = np.zeros((2 * ANGLES, *seen.height.shape), np.float32)
@@ -131,6 +133,8 @@ class QPolicy:
         higher = object_cells(seen)
         covered = np.count_nonzero(higher) / np.count_nonzero(~np.isnan(seen.height))
         obstacles = obstacle_cells(seen, higher, self._max_object_height, workspace)
+        if kept_clear is not None:
+            obstacles = obstacles | kept_clear
         objects = higher & ~obstacles
         if not objects.any():
             reason = f"empty: nothing to clear is higher than {OBJECT_HEIGHT * 1000:g} mm"

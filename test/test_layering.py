@@ -23,6 +23,7 @@ OURS = set(ALLOWED)
 ON_THE_ROBOT = {
     "compressed_grasp": {
         "action",
+        "arm_mask",
         "attempts",
         "grasp_node",
         "heightmap",

@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
@@ -79,6 +79,7 @@ class Client:
         qos = QoSProfile(depth=1)
         self.color = self.node.create_publisher(Image, "color", qos)
         self.depth = self.node.create_publisher(Image, "depth", qos)
+        self._arm = self.node.create_publisher(PointCloud2, "arm_pose/keypoints", qos)
         self.info = self.node.create_publisher(CameraInfo, "camera_info", qos)
         listen = self.node.create_subscription
         listen(MultiDOFJointTrajectory, "grasp/action", self.actions.append, 10)
@@ -125,6 +126,17 @@ class Client:
             self.color.publish(self._stamped(image(grey, "bgr8"), 0))
         self.spin(0.4)
         return self._second
+
+    def show_arm(self, points: np.ndarray, names: str = "xyz") -> None:
+        """Publish keypoints, (n, 3) in the camera's frame, as seen in the next image."""
+        cloud = PointCloud2(height=1, width=len(points), point_step=12)
+        cloud.fields = [
+            PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1)
+            for k, name in enumerate(names)
+        ]
+        cloud.data = array.array("B", points.astype("<f4").tobytes())
+        self._arm.publish(self._stamped(cloud, 10))
+        self.spin(0.4)
 
     def call(self, name: str, kind: Any = Trigger, **fields: Any) -> Any:  # noqa: ANN401
         [response] = self.calls(name, 1, kind, **fields)

@@ -135,6 +135,16 @@ def test_bad_input_gets_no_action_and_a_reason(client: Client) -> None:
         assert (message.header.stamp.sec, len(message.points)) == (stamp, 0), name
         assert reason in client.said(), name
 
+    # An arm over the block, seen by the same camera; and clouds that are none of an arm.
+    arm = np.array([[-0.1, 0.0, 0.5], [0.1, 0.0, 0.5]])
+    client.show_arm(arm, "uvw")
+    client.show_arm(arm)
+    client.show(block)
+    assert not client.decide().points
+    assert "empty" in client.said()
+    client.show(block)  # 10 s later nobody knows where the arm is
+    assert client.decide().points
+
     # Objects across the workspace's edge: grasps stay inside it.
     for place in ((0.23, 0.0), (0.0, -0.22), (-0.225, 0.17)):
         client.show(table(place, size=0.06))

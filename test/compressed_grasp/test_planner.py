@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from compressed_grasp.arm_mask import arm_cells
 from compressed_grasp.attempts import moved
+from compressed_grasp.heightmap import HeightMap
 from compressed_grasp.planner import GraspPlanner, Settings, View
 from compressed_grasp.rectification import Rectifier
 from compressed_grasp.simulation import map_picture
@@ -53,6 +55,28 @@ def test_noise_holes_and_flying_pixels_are_no_movement_but_two_centimetres_are()
     world.push(np.array([-0.14, 0.05, 0.01]), 0.0, 0.025)
     assert 0.015 < world.positions[0, 0] + 0.1 < 0.03
     assert moved(before, look(), WORKSPACE)
+
+
+def test_the_arm_is_kept_clear_of_between_its_keypoints() -> None:
+    heights = np.zeros(WORKSPACE.shape, np.float32)
+    heights[50:60, 50:60] = 0.06
+    heights[90:100, 20:30] = 0.05
+    seen = HeightMap(heights, np.zeros((*WORKSPACE.shape, 3), np.uint8))
+    unknown = [np.nan] * 3
+    arm = np.array([[-0.3, 0.0, 0.4], unknown, [0.3, 0.0, 0.2], [0.3, 0.3, np.inf]])
+
+    planner = GraspPlanner(network, Settings(pushes=False))
+    free = planner.decide(seen, 1.0).action
+    kept_clear = planner.decide(seen, 1.0, arm=arm).action
+    assert free is not None
+    assert kept_clear is not None
+    assert 50 <= free.cell[0] < 60
+    assert 90 <= kept_clear.cell[0] < 100
+    mask = arm_cells(arm, 0.08, WORKSPACE)
+    rows = np.flatnonzero(mask.any(axis=1))
+    assert mask[rows].all()  # from end to end
+    assert (rows[0], rows[-1]) == pytest.approx((55.5 - 20, 55.5 + 20), abs=1.5)
+    assert not arm_cells(np.full((8, 3), np.nan), 0.08, WORKSPACE).any()
 
 
 def top_view(camera: Calibration) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
