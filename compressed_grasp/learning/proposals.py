@@ -37,7 +37,8 @@ class NetworkProposer:
         height = torch.from_numpy(np.nan_to_num(seen.height))[None, None]
         with torch.no_grad():
             q = self._network(height)[0].numpy()
-        allowed = allowed_actions(seen, object_cells(seen), SPACE)
+        nowhere = np.zeros(SPACE.shape, bool)  # to be kept clear of
+        allowed = allowed_actions(seen, object_cells(seen), nowhere, SPACE)
         return (
             _drawn(q[ANGLES:], allowed[ANGLES:], _GRASPS, rng),
             _drawn(q[:ANGLES], allowed[:ANGLES], _PUSHES, rng),
