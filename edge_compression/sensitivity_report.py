@@ -6,11 +6,14 @@ import math
 from typing import TYPE_CHECKING
 
 from edge_compression.report_parts import (
-    add_metrics,
     add_origin,
+    add_sensitivity,
+    command,
     exact,
     percent,
+    recipe_text,
     sensitivity_curves,
+    subject,
 )
 from edge_compression.verdict import greatest, sensitivity_verdict
 
@@ -18,64 +21,70 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_compression.results import GroupSensitivity, SensitivityReport
+    from edge_report.page import KeyFigure, Page
 
 
 def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     """Write the page: what can be pruned at what cost, and the shares that follow from it."""
-    from edge_report.charts import bars_chart
     from edge_report.page import Page
-    from edge_report.small_multiples import share_curves_chart
 
     groups = sorted(report.sensitivity.groups, key=greatest, reverse=True)
-    page = Page(f"{report.name}: sensitivity", f"skill {report.skill}, {report.created}")
-    page.text(f"{sensitivity_verdict(report)}.")
-    tiles: dict[str, object] = {
-        f"{report.headline}, validation": exact(report.sensitivity.accuracy),
-        "groups that can be pruned": len(groups),
-        "trials": sum(len(group.trials) for group in groups),
+    page = Page(
+        title=f"{report.name}: sensitivity",
+        subject=subject(report, "its layers, pruned one group at a time, on the validation split"),
+        verdict=f"{sensitivity_verdict(report)}.",
+        figures=_key_figures(report, groups),
+        command=command("sensitivity", report, path),
+        recipe=recipe_text(report, report.source.recipe),
+    )
+    curves = sensitivity_curves(report.sensitivity)
+    add_sensitivity(page, report.headline, {group.group: curves[group.group] for group in groups})
+    _add_allocations(page, report, groups)
+    page.table(
+        "Groups, most sensitive first",
+        [_row(group) for group in groups],
+        "Sensitivity is the group's share of the errors of all trials; lost are MACs / parameters "
+        "of the network with a share of the group's filters.",
+    )
+    page.table("Every trial", _trials(report, groups), folded=True)
+    source = {
+        "checkpoint": report.source.checkpoint_sha256,
+        "recipe": report.source.recipe_sha256,
     }
-    if groups:
-        tiles["most sensitive"] = groups[0].group
-    page.tiles(tiles)
-    add_metrics(page, report)
-    if groups:
-        page.section("Groups")
-        page.table(
-            "Most sensitive first; sensitivity is the group's share of the errors of all trials; "
-            "lost are MACs / parameters of the network with a share of the group's filters",
-            [_row(group) for group in groups],
-        )
-        curves = sensitivity_curves(report.sensitivity)
-        page.figure(
-            f"{report.headline} on the validation split after pruning one group, without tuning",
-            share_curves_chart(
-                {group.group: curves[group.group] for group in groups},
-                "share of the group's filters pruned",
-                report.headline,
-            ),
-        )
-        page.table("Every trial", _trials(report, groups), folded=True)
+    add_origin(page, report, source)
+    page.write(path)
+
+
+def _key_figures(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[KeyFigure]:
+    from edge_report.page import KeyFigure
+
+    trials = sum(len(group.trials) for group in groups)
+    layers = sum(len(group.layers) for group in groups)
+    return [
+        KeyFigure(report.headline, exact(report.sensitivity.accuracy), "before pruning"),
+        KeyFigure("groups that can be pruned", len(groups), f"{layers} layers, {trials} trials"),
+        *(
+            KeyFigure(label, group.group, f"{percent(greatest(group))} of the errors of all trials")
+            for label, group in zip(
+                ("most sensitive", "least sensitive"), (groups[:1] + groups[-1:]), strict=False
+            )
+        ),
+    ]
+
+
+def _add_allocations(page: Page, report: SensitivityReport, groups: list[GroupSensitivity]) -> None:
+    from edge_report.charts import bars_chart
+
     names = dict.fromkeys(group.group for group in groups)
     names.update(dict.fromkeys(name for shares in report.allocations.values() for name in shares))
-    if names:
-        page.section("What to prune")
-        page.figure(
-            "By allocation, the share of each group's filters that goes",
-            bars_chart(
-                {
-                    name: {
-                        allocation: shares[name]
-                        for allocation, shares in report.allocations.items()
-                        if name in shares
-                    }
-                    for name in names
-                },
-                "share of the group's filters",
-                digits=".2f",
-            ),
-        )
-    add_origin(page, report, {})
-    page.write(path)
+    if not names:
+        return
+    bars = {
+        name: {rule: shares[name] for rule, shares in report.allocations.items() if name in shares}
+        for name in names
+    }
+    chart = bars_chart(bars, "share of the group's filters", digits=".2f")
+    page.picture("What each allocation would prune", chart)
 
 
 def _row(group: GroupSensitivity) -> dict[str, object]:

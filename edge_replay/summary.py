@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MARK = "*"
 """Stands behind the better one of several values."""
+LOST = "lost [% of the frames]"
+CPU = "node CPU [% of a core]"
+LATENCY = "{} p50 / p99 [ms]"
+"""Name of the figure of a stage."""
 
 _MS_DIGITS = 2
 _DIGITS = 3
@@ -103,7 +107,7 @@ def _column(report: RunReport) -> dict[str, _Figure]:
         "rate": _Figure((played.requested,)),
         "published [Hz]": _Figure((played.published_hz,), "higher" if searched else None),
         "answered": _Figure((f"{played.answered} of {played.published}",)),
-        "lost [% of the frames]": _Figure((100 * played.lost_share,), "lower", 1),
+        LOST: _Figure((100 * played.lost_share,), "lower", 1),
         "lost on the way / dropped / rejected / failed": _Figure(
             (played.lost, played.dropped, played.rejected, played.failed), "lower"
         ),
@@ -113,8 +117,8 @@ def _column(report: RunReport) -> dict[str, _Figure]:
             column[name] = _Figure((value,), report.score.better.get(name))
     for stage, values in report.latency_ms.items():
         times = (values["p50"], values["p99"])
-        column[f"{stage} p50 / p99 [ms]"] = _Figure(times, "lower", _MS_DIGITS)
-    column["node CPU [% of a core]"] = _Figure((report.usage.cpu_percent,), "lower")
+        column[LATENCY.format(stage)] = _Figure(times, "lower", _MS_DIGITS)
+    column[CPU] = _Figure((report.usage.cpu_percent,), "lower")
     column["node memory [MiB]"] = _Figure((report.usage.rss_max_mib,), "lower")
     column["provider"] = _Figure((report.node.get("provider"),))
     column["precision"] = _Figure((report.node.get("precision"),))
