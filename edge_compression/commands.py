@@ -1,8 +1,9 @@
-"""The command `compress`: train, run, sensitivity, build, inspect, report, schema, cache."""
+"""The command `compress` and its sub-commands."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    train = commands.add_parser("train", help="train a skill's network from its first weights")
+    train = commands.add_parser("train", help="train a skill's network from first or given weights")
     _add_recipe(train)
     _add_output(train)
     _add_json(train)
@@ -41,6 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     _add_json(run)
     run.set_defaults(run=_run)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="run a skill's own test routine",
+        usage="compress evaluate SKILL [--bundle DIR] [OPTION ...]",
+        epilog="`compress evaluate SKILL --help` shows the skill's own options.",
+    )
+    evaluate.add_argument("skill", metavar="SKILL", help="installed skill")
+    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    evaluate.set_defaults(run=_evaluate)
 
     sensitivity = commands.add_parser(
         "sensitivity", help="show which layers of a checkpoint's network matter"
@@ -170,9 +181,7 @@ def _train(args: argparse.Namespace) -> None:
         workers(args.dask),
         prepared(args.recipe, args.output, args.save_every) as job,
     ):
-        if args.restart:
-            (job.output / first_training.STATE).unlink(missing_ok=True)
-        report = first_training.train_from_scratch(job)
+        report = first_training.train_network(job, restart=args.restart)
     if args.json:
         show_report(report)
         return
@@ -206,6 +215,36 @@ def _run(args: argparse.Namespace) -> None:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")
     show(f"\n{verdict(report)}")
     show(f"\nbundle  {job.output / BUNDLE}\nreport  {job.output / HTML_FILE}")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from edge_compression import evaluation
+    from edge_compression.console import show, show_report, show_table
+    from edge_compression.evaluation_report import rows
+    from edge_compression.workers import workers
+
+    skill = evaluation.evaluable_skill(args.skill)
+    parser = argparse.ArgumentParser(prog=f"compress evaluate {args.skill}")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="engine bundle to evaluate")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"folder (default: output/{args.skill}_evaluation)",
+    )
+    parser.add_argument("--restart", action="store_true", help="run all trials anew")
+    _add_dask(parser)
+    _add_json(parser)
+    skill.evaluation.add_arguments(parser)
+    command = shlex.join(["compress", "evaluate", args.skill, *args.rest])
+    args = parser.parse_args(args.rest)
+    with _told(args), workers(args.dask):
+        report, output = evaluation.evaluate(skill, args, command)
+    if args.json:
+        show_report(report)
+        return
+    show_table(rows(report))
+    show(f"\n{report.verdict}\n\nreport  {output / evaluation.HTML_FILE}")
 
 
 def _sensitivity(args: argparse.Namespace) -> None:

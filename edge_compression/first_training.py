@@ -1,4 +1,4 @@
-"""`compress train`: a network from its first weights to a checkpoint."""
+"""`compress train`: from first or given weights to a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from edge_compression import own_training
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.export import check_against_torch, export
 from edge_compression.job import TOOLS, metric_descriptions
+from edge_compression.protocol import OwnTrainer, SupervisedSkill, TrainedNetwork
 from edge_compression.results import TrainingReport
 from edge_compression.training import train
 from edge_compression.training_report import render_training
@@ -20,9 +22,13 @@ from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from edge_compression.job import Job
+    from edge_compression.recipe import TrainSettings
+    from edge_compression.results import Judgements
 
 CHECKPOINT = "trained.pt"
 STATE = "train_state.pt"
@@ -30,35 +36,36 @@ JSON_FILE = "training.json"
 HTML_FILE = "training.html"
 
 
-def train_from_scratch(job: Job) -> TrainingReport:
+def train_network(job: Job, *, restart: bool = False) -> TrainingReport:
     """Train, evaluate, and write `trained.pt`, `training.json` and `training.html` into the output.
 
-    `train_state.pt` is there, too: a training that was cut off goes on from it.
+    What a training that was cut off goes on from is there, too: `train_state.pt`, or the folder
+    `train_state` of a skill that has its own trainer. With `restart` it is forgotten.
 
     Raises:
-        SuiteError: the recipe has no `train` section, or its data is refused.
+        SuiteError: the recipe has no `train` section, or its checkpoint or data is refused.
     """
-    settings = job.recipe.recipe.train
-    if settings is None:
+    if job.train is None:
         message = f"recipe '{job.recipe.path}' has no section `train`: add steps, batch_size, ..."
         raise SettingError(message)
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(getattr(job.train, "seed", 0))
     network = _first_network(job)
-    data = job.skill.uncompressed(job.data)
-    say(f"training for {settings.steps} steps")
-    state = job.output / STATE
-    log = train(job.skill, network, data, settings, state, save_every=job.save_every)
+    if restart:
+        forget(job.output)
+    trained, judgements = _train(job, network)
     checkpoint = job.output / CHECKPOINT
-    save_checkpoint(checkpoint, job.skill, network)
+    save_checkpoint(checkpoint, job.skill, trained.network)
     network = load_checkpoint(checkpoint, job.skill)
 
     say("measuring")
+    data = job.skill.uncompressed(job.data)
     inputs = job.skill.example_inputs(data)
     interface = job.skill.interface(data)
     graph = export(network, inputs, interface)
     check_against_torch(graph, network, inputs, interface)
     candidate = Candidate("trained fp32", CHECKPOINT, "fp32", graph, network, data)
     (variant,) = measure_variants(job.skill, [candidate])
+    curves = {name: list(curve) for name, curve in trained.curves.items()}
     report = TrainingReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,
@@ -66,9 +73,11 @@ def train_from_scratch(job: Job) -> TrainingReport:
         headline=job.skill.headline,
         metric_descriptions=metric_descriptions(job.skill),
         variant=variant,
-        curve=log.curve,
-        judgements=log.judgements,
-        seconds=log.seconds,
+        curve=curves.pop("loss", []),
+        curves=curves,
+        judgements=judgements,
+        seconds=trained.seconds,
+        tables={caption: [*map(dict, rows)] for caption, rows in trained.tables.items()},
         checkpoint_sha256=sha256(checkpoint),
         recipe=job.recipe.source,
         recipe_sha256=job.recipe.sha256,
@@ -76,11 +85,50 @@ def train_from_scratch(job: Job) -> TrainingReport:
         host=describe_host(),
     )
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
-    render_training(report, job.output / HTML_FILE)
+    render_training(report, job.output / HTML_FILE, trained.pictures)
     return report
 
 
+def forget(output: Path) -> None:
+    """Remove what an earlier training in this folder left to go on from."""
+    (output / STATE).unlink(missing_ok=True)
+    own_training.forget(output)
+
+
+def _train(job: Job, network: nn.Module) -> tuple[TrainedNetwork, Judgements]:
+    if isinstance(job.skill, OwnTrainer):
+        say("training")
+        return own_training.train_by_skill(job, job.skill, network), []
+    if not isinstance(job.skill, SupervisedSkill):
+        message = (
+            f"the skill '{job.skill.name}' cannot be trained: its class must have what "
+            "edge_compression.protocol.SupervisedSkill or OwnTrainer has"
+        )
+        raise SettingError(message)
+    settings: TrainSettings = job.train
+    say(f"training for {settings.steps} steps")
+    log = train(
+        job.skill,
+        network,
+        job.skill.uncompressed(job.data),
+        settings,
+        job.output / STATE,
+        save_every=job.save_every,
+    )
+    return TrainedNetwork(network, {"loss": log.curve}, log.seconds), log.judgements
+
+
 def _first_network(job: Job) -> nn.Module:
+    start = job.recipe.recipe.checkpoint
+    if start is not None:
+        written = {(job.output / name).resolve() for name in (CHECKPOINT, STATE)}
+        if start.resolve() in written:
+            message = (
+                f"checkpoint '{start}' is a file that `compress train` with --output {job.output} "
+                "writes itself: give another --output, or leave `checkpoint` out"
+            )
+            raise SettingError(message)
+        return load_checkpoint(start, job.skill)
     try:
         return job.skill.build_network(job.recipe.recipe.network)
     except Exception as error:  # a skill's own, on values of which it knows nothing

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_compression.protocol import CompressibleSkill
-from edge_compression.recipe import load_recipe
+from edge_compression.recipe import load_recipe, train_model
 from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
 from edge_runtime.locking import alone_in
@@ -31,6 +31,9 @@ class Job:
     """One run of `compress train` or `compress run`.
 
     Attributes:
+        data: the recipe's `data` section, of the skill's own type.
+        train: the recipe's `train` section, if it has one: `TrainSettings`, or what the skill's own
+            trainer wants.
         output: folder for the results; it exists.
         save_every: seconds between saved states of a training.
     """
@@ -38,6 +41,7 @@ class Job:
     skill: CompressibleSkill
     recipe: LoadedRecipe
     data: BaseModel
+    train: Any
     output: Path
     save_every: float
 
@@ -72,7 +76,19 @@ def prepared(
     recipe = load_recipe(recipe_file)
     skill = compressible_skill(recipe.recipe.skill)
     data = recipe.data(skill.data_model)
+    train = recipe.train(train_model(skill))
     output = output or Path("output") / f"{recipe.recipe.name}{suffix}"
+    with output_folder(output):
+        yield Job(skill, recipe, data, train, output, save_every)
+
+
+@contextmanager
+def output_folder(output: Path) -> Iterator[None]:
+    """Make the folder, and keep other runs out of it.
+
+    Raises:
+        SettingError: it cannot be written, another run is in it, or the disk is full.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         # Better now than when an hour's training is to be saved.
@@ -83,7 +99,7 @@ def prepared(
     called = f"--output {output}"
     go_on = "run again, which goes on from what was saved"
     with alone_in(output, called), enough_space(called, go_on):
-        yield Job(skill, recipe, data, output, save_every)
+        yield
 
 
 def metric_descriptions(skill: object) -> dict[str, str]:

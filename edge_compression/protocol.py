@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_che
 from pydantic import AfterValidator, ValidationInfo
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
     from numpy.typing import NDArray
     from pydantic import BaseModel
     from torch import Tensor, nn
@@ -56,6 +58,147 @@ class Interface:
     outputs: Sequence[TensorSpec]
     names: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+Curve = Sequence[tuple[int, float]]
+"""(step, value) in ascending order of steps."""
+
+Table = Sequence[Mapping[str, object]]
+"""Rows of a report's table: column -> JSON value."""
+
+Picture = tuple[str, "NDArray[Any]"]
+"""A caption and an image, (H, W, 3) uint8 BGR."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a figure means.
+
+    Attributes:
+        description: what it counts, in one line.
+        unit: of the value, such as "m"; empty for shares and counts.
+        better: which of two values is the better one.
+    """
+
+    description: str
+    unit: str = ""
+    better: Literal["higher", "lower"] = "higher"
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What a skill's own trainer gets.
+
+    Attributes:
+        network: what the recipe's `network` describes, with the weights of its `checkpoint` if it
+            names one; the trainer may change it in place.
+        settings: the recipe's `train` section, an instance of the skill's `train_model`.
+        data: its `data` section, an instance of `data_model`.
+        folder: for whatever the trainer goes on from after it was cut off; it exists, and is empty
+            unless a training with the same network, settings and data left something there.
+        save_every: seconds of training that may be lost at most.
+    """
+
+    network: nn.Module
+    settings: Any
+    data: Any
+    folder: Path
+    save_every: float
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """What a skill's own trainer gives.
+
+    Attributes:
+        network: that the checkpoint is made of.
+        curves: by what they show, such as "loss" or "grasp success".
+        seconds: of training, over all its sittings.
+        tables: for the report, by caption.
+        pictures: for the report.
+    """
+
+    network: nn.Module
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    seconds: float = 0.0
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+
+
+@runtime_checkable
+class OwnTrainer(Protocol):
+    """A skill that does not learn from batches and a loss alone, such as by trial and error."""
+
+    @property
+    def train_model(self) -> type[BaseModel]:
+        """Validates the recipe's `train` section; its paths are `RecipePath`."""
+
+    def train(self, task: TrainingTask) -> TrainedNetwork:
+        """Train, going on from `task.folder`.
+
+        `joblib.Parallel` inside uses the cluster of `--dask`, where one is given.
+        """
+
+
+Trial = Callable[[], Mapping[str, Any]]
+"""One run of a test routine; it can be pickled, and gives JSON values."""
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What a test routine found.
+
+    Attributes:
+        verdict: one sentence without a full stop.
+        metrics: figures; NaN where one has no value.
+        tables: by caption.
+        pictures: for the page; they are not in the JSON file.
+    """
+
+    verdict: str
+    metrics: Mapping[str, float]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+
+
+class Evaluation(Protocol):
+    """A skill's own test routine, for `compress evaluate SKILL`.
+
+    Its trials are independent: they run in all processes of the machine or of a Dask cluster, and
+    what each one gave is kept, so that an evaluation that was cut off goes on.
+    """
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What the figures mean; not every one needs an entry."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the routine's own options; `--bundle`, `--output` and the like are there already."""
+
+    def trials(self, args: Namespace) -> Mapping[str, Trial]:
+        """Return what is to be run, by names that can be file names.
+
+        `args.bundle` is the bundle's folder, or None where none is given. Results are kept by name
+        for as long as the arguments and the bundle stay the same.
+        """
+
+    def summarise(
+        self, args: Namespace, results: Mapping[str, Mapping[str, Any]]
+    ) -> EvaluationResult:
+        """Make one result of all trials' results, in the order of `trials`."""
+
+
+@runtime_checkable
+class EvaluableSkill(Protocol):
+    """A skill with a test routine of its own."""
+
+    @property
+    def name(self) -> str:
+        """The skill's entry-point name."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The routine."""
 
 
 @runtime_checkable
@@ -109,6 +252,29 @@ class CompressibleSkill(Protocol):
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         """Modules whose filters stay, such as the output layer."""
 
+    def data_digest(self, data: Any) -> str:  # noqa: ANN401 - of the skill's own type
+        """Hash the content that the batches are made from: files, not only their paths.
+
+        A training goes on only from a state that was trained on the same content.
+        """
+
+    def evaluate(
+        self,
+        run: Run,
+        data: Any,  # noqa: ANN401 - of the skill's own type
+        split: JudgedSplit,
+    ) -> dict[str, float]:
+        """Measure on labelled data; `run` takes and gives arrays by ONNX name."""
+
+
+@runtime_checkable
+class SupervisedSkill(CompressibleSkill, Protocol):
+    """A skill whose network learns from batches by a loss, and from a larger network.
+
+    `compress train` asks for it unless the skill has its own trainer; tuning, training for eight
+    bits and the saliency `taylor` always do.
+    """
+
     def batches(
         self,
         data: Any,  # noqa: ANN401 - of the skill's own type
@@ -126,12 +292,6 @@ class CompressibleSkill(Protocol):
         `sample`, (n,) int64, whatever comes under one number is always the same.
         """
 
-    def data_digest(self, data: Any) -> str:  # noqa: ANN401 - of the skill's own type
-        """Hash the content that the batches are made from: files, not only their paths.
-
-        A training goes on only from a state that was trained on the same content.
-        """
-
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise. Under autocast the network's output may be bfloat16."""
 
@@ -144,11 +304,3 @@ class CompressibleSkill(Protocol):
         A small network that learns from a large one's answers also learns what the large one is
         unsure of (Hinton et al. 2015).
         """
-
-    def evaluate(
-        self,
-        run: Run,
-        data: Any,  # noqa: ANN401 - of the skill's own type
-        split: JudgedSplit,
-    ) -> dict[str, float]:
-        """Measure on labelled data; `run` takes and gives arrays by ONNX name."""

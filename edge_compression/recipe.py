@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
-from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
+from edge_compression.protocol import OwnTrainer, RecipePath
 from edge_runtime.errors import SettingError
 from edge_runtime.share import share_directory
 
@@ -170,7 +170,7 @@ class Recipe(_Section):
     skill: str = Field(description="entry-point name in the group compressed_grasp.skills")
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", description="of the bundle")
     checkpoint: RecipePath | None = Field(
-        default=None, description="weights that `compress run` starts from"
+        default=None, description="weights that `compress run` and `compress train` start from"
     )
     network: dict[str, Any] = Field(
         default_factory=dict,
@@ -178,7 +178,10 @@ class Recipe(_Section):
         "out: the skill's default",
     )
     data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
-    train: TrainSettings | None = Field(default=None, description="for `compress train`")
+    train: dict[str, Any] | None = Field(
+        default=None,
+        description="for `compress train`: as below, or as the skill's own trainer wants it",
+    )
     prune: PruneSettings | None = Field(default=None, description="absent: nothing is pruned")
     finetune: TuneSettings | None = Field(
         default=None, description="after every stage of pruning; absent: no training after"
@@ -242,13 +245,30 @@ class LoadedRecipe:
         """
         return _validated(model, self.recipe.data, self.path, prefix="data.")
 
+    def train(self, model: type[BaseModel]) -> BaseModel | None:
+        """Validate the `train` section, if there is one.
+
+        Raises:
+            SettingError: a value is refused; the message names it.
+        """
+        if self.recipe.train is None:
+            return None
+        return _validated(model, self.recipe.train, self.path, prefix="train.")
+
+
+def train_model(skill: CompressibleSkill) -> type[BaseModel]:
+    """Return what the `train` section of a skill's recipes is made of."""
+    return skill.train_model if isinstance(skill, OwnTrainer) else TrainSettings
+
 
 def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
     """Return the JSON schema of recipes, by which editors complete and check what is typed.
 
     With a skill, it is that of the skill's recipes, whose `data` section is known.
     """
-    model: type[BaseModel] = Recipe
+    model: type[BaseModel] = create_model(
+        "Recipe", __base__=Recipe, train=(TrainSettings | None, None)
+    )
     if skill is not None:
         data = skill.data_model
         required = any(field.is_required() for field in data.model_fields.values())
@@ -257,6 +277,7 @@ def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
             __base__=Recipe,
             skill=(str, Field(json_schema_extra={"const": skill.name})),
             data=(data, ...) if required else (data, Field(default_factory=data)),
+            train=(train_model(skill) | None, None),
         )
     return {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema()}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_compression.protocol import Metric  # noqa: TC001 - pydantic reads it
 from edge_runtime.bundle import EngineFile, Source
 from edge_runtime.errors import SettingError, first_problem
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 JSON_FILE = "report.json"
 UNPRUNED = "unpruned.onnx"
 """The graph of the network as it came, beside the bundle of what was made of it."""
+
+
+Judgements = list[tuple[int, float]]
+"""(step, primary metric on the validation split)."""
 
 
 class _Result(BaseModel):
@@ -215,7 +220,12 @@ class SensitivityReport(_Result):
 
 
 class TrainingReport(_Result):
-    """What a training made, for a model card; fields as in `CompressionReport` and `Stage`."""
+    """What a training made, for a model card; fields as in `CompressionReport` and `Stage`.
+
+    Attributes:
+        curves: what else a skill's own trainer noted, by name: (step, value).
+        tables: of the same trainer, by caption.
+    """
 
     schema_version: Literal[1] = 1
     skill: str
@@ -232,6 +242,33 @@ class TrainingReport(_Result):
     host: dict[str, str]
     judgements: list[tuple[int, float]] = []
     metric_descriptions: dict[str, str] = {}
+    curves: dict[str, list[tuple[int, float]]] = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
+
+
+class EvaluationReport(_Result):
+    """What `compress evaluate` found.
+
+    Attributes:
+        verdict: one sentence.
+        explained: what the metrics mean, by name; not every one is there.
+        arguments: of the skill's test routine.
+        bundle_digest: empty where no bundle was given.
+        trials: number of them.
+    """
+
+    schema_version: Literal[1] = 1
+    skill: str
+    created: str
+    verdict: str
+    metrics: dict[str, float]
+    explained: dict[str, Metric]
+    tables: dict[str, list[dict[str, Any]]]
+    arguments: dict[str, Any]
+    bundle_digest: str
+    trials: int
+    tools: dict[str, str]
+    host: dict[str, str]
 
 
 def read_report(folder: Path) -> CompressionReport:

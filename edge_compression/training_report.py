@@ -15,19 +15,22 @@ from edge_compression.report_parts import (
 from edge_compression.verdict import training_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from edge_compression.protocol import Picture
     from edge_compression.results import TrainingReport
 
 
-def render_training(report: TrainingReport, path: Path) -> None:
+def render_training(report: TrainingReport, path: Path, pictures: Sequence[Picture] = ()) -> None:
     """Write the page: how good the network became, its curves, then how it was made."""
+    from edge_report.charts import curve_chart
     from edge_report.page import KeyFigure, Page
 
     variant = report.variant
     page = Page(
         title=f"{report.name}: training",
-        subject=subject(report, "a network trained from its first weights, on held-out data"),
+        subject=subject(report, "the trained network, on held-out data"),
         verdict=f"{training_verdict(report)}.",
         figures=[
             KeyFigure(report.headline, exact(variant.accuracy[report.headline]), "held-out data"),
@@ -39,8 +42,16 @@ def render_training(report: TrainingReport, path: Path) -> None:
         recipe=recipe_text(report, report.recipe),
     )
     add_training_curves(page, report.headline, {"": (report.curve, report.judgements)})
+    for name, curve in report.curves.items():
+        if curve:
+            steps, values = zip(*curve, strict=True)
+            page.picture(name, curve_chart({name: (steps, values)}, "step", name))
+    for caption, bgr in pictures:
+        page.picture(caption, bgr)
     rows = [{"metric": name, "value": exact(value)} for name, value in variant.accuracy.items()]
     page.table("Metrics on held-out data", rows)
+    for caption, table in report.tables.items():
+        page.table(caption, table)
     made = {"checkpoint": report.checkpoint_sha256, "recipe": report.recipe_sha256}
     add_origin(page, report, made)
     page.write(path)

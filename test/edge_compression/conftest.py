@@ -51,7 +51,8 @@ RECIPE: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    shutil.copy(HERE / "blob_skill.py", folder)
+    for name in ("blob_skill.py", "guess_skill.py"):
+        shutil.copy(HERE / name, folder)
     info = folder / "blob_skill-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-skill\nVersion: 1.0\n")
@@ -64,6 +65,7 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precise_blob": "PreciseBlobSkill",
     }
     lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]
+    lines.append("guess = guess_skill:GuessSkill")
     (info / "entry_points.txt").write_text("\n".join(["[compressed_grasp.skills]", *lines, ""]))
     return folder
 
@@ -91,11 +93,12 @@ def write_recipe() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, write_recipe: Callable[..., Path]) -> Path:
-    """A folder with `recipe.yaml` and, by `compress train`, `training/trained.pt`."""
+    """A folder with `recipe.yaml` and, by `compress train train.yaml`, `training/trained.pt`."""
     folder = tmp_path_factory.mktemp("trained")
-    recipe = write_recipe(folder)
+    recipe = write_recipe(folder, checkpoint=None).rename(folder / "train.yaml")
     output = str(folder / "training")
     assert main(["train", str(recipe), "--output", output]) == 0
+    write_recipe(folder)
     return folder
 
 

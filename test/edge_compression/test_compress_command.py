@@ -229,9 +229,9 @@ def test_a_training_ends_with_its_checkpoint_and_a_page_of_its_curves(
     settings = {"steps": 6, "batch_size": 2, "learning_rate": 0.01, "judge_every": 2}
     output = tmp_path / "out"
 
-    assert (
-        main(["train", str(write_recipe(tmp_path, train=settings)), "--output", str(output)]) == 0
-    )
+    recipe = write_recipe(tmp_path, checkpoint=None, train=settings)
+
+    assert main(["train", str(recipe), "--output", str(output)]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"pixels 0\.\d{4} on held-out data after 6 steps in \d", lines[-4])
@@ -265,7 +265,7 @@ def test_every_result_is_given_as_json_and_nothing_else(
     ran = result("run", str(recipe), "--output", str(output))
     assert ran == json.loads((output / "report.json").read_text())
     assert result("report", str(output)) == ran
-    trainings = result("train", str(recipe), "--output", str(tmp_path / "training"))
+    trainings = result("train", str(trained / "train.yaml"), "--output", str(tmp_path / "training"))
     assert trainings["checkpoint_sha256"] == result("inspect", str(checkpoint))["sha256"]
     survey = result("sensitivity", str(recipe), "--output", str(tmp_path / "survey"))
     assert survey == json.loads((tmp_path / "survey" / "sensitivity.json").read_text())
@@ -283,7 +283,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
 ) -> None:
     output = tmp_path / "training"
     state = output / "train_state.pt"
-    command = [str(COMMAND), "train", str(trained / "recipe.yaml")]
+    command = [str(COMMAND), "train", str(trained / "train.yaml")]
     command += ["--output", str(output), "--save-every", "0"]
     environment = {**os.environ, "BLOB_SECONDS_PER_STEP": "0.02"}
     for _ in range(2):
@@ -313,7 +313,7 @@ def test_a_state_of_another_training_is_not_gone_on_from(
     output = tmp_path / "training"
     shutil.copytree(trained / "training", output)
     settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01, "seed": 3}
-    command = ["train", str(write_recipe(tmp_path, train=settings))]
+    command = ["train", str(write_recipe(tmp_path, checkpoint=None, train=settings))]
     command += ["--output", str(output)]
 
     assert main(command) == 1
@@ -332,7 +332,7 @@ def test_a_state_that_lacks_a_part_is_refused(
     state = output / "train_state.pt"
     torch.save({**torch.load(state), "trainee": {}}, state)
 
-    assert main(["train", str(trained / "recipe.yaml"), "--output", str(output)]) == 1
+    assert main(["train", str(trained / "train.yaml"), "--output", str(output)]) == 1
 
     line = capsys.readouterr().err.splitlines()[-1]
     assert line == (
@@ -346,7 +346,9 @@ def test_a_state_of_data_that_was_edited_in_place_is_not_gone_on_from(
     brightness = tmp_path / "brightness.txt"
     brightness.write_text("1")
     settings = {"steps": 3, "batch_size": 2, "learning_rate": 0.01}
-    recipe = write_recipe(tmp_path, train=settings, data={"brightness": brightness.name})
+    recipe = write_recipe(
+        tmp_path, checkpoint=None, train=settings, data={"brightness": brightness.name}
+    )
     command = ["train", str(recipe), "--output", str(tmp_path / "training")]
     assert main(command) == 0
     assert main(command) == 0

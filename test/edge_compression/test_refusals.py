@@ -334,7 +334,7 @@ def test_a_damaged_checkpoint_is_refused(
 def test_a_loss_that_is_not_finite_ends_the_training(
     tmp_path: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recipe = write_recipe(tmp_path, data={"noise": float("inf")})
+    recipe = write_recipe(tmp_path, checkpoint=None, data={"noise": float("inf")})
 
     assert main(["train", str(recipe), "--output", str(tmp_path / "t")]) == 1
 
