@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Lines = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 # Read on a phone as well as printed; every colour but black stands out on white and on black.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
