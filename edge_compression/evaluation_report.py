@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_compression.report_parts import exact
+from edge_report.page import KeyFigure, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
     from edge_compression.protocol import Picture
     from edge_compression.results import EvaluationReport
-    from edge_report.page import KeyFigure
 
 _MOST_FIGURES = 6  # at the head
 
@@ -32,8 +32,6 @@ def render_evaluation(
     report: EvaluationReport, path: Path, command: str, pictures: Sequence[Picture] = ()
 ) -> None:
     """Write the page; `command` is the one that made it."""
-    from edge_report.page import Page
-
     what = f"bundle {report.bundle_digest[:12]}" if report.bundle_digest else "no bundle"
     host = report.host.get("name", "an unnamed host")
     page = Page(
@@ -54,8 +52,6 @@ def render_evaluation(
 
 
 def _key_figure(report: EvaluationReport, name: str) -> KeyFigure:
-    from edge_report.page import KeyFigure
-
     metric = report.explained.get(name)
     label = f"{name} [{metric.unit}]" if metric and metric.unit else name
     reference = f"{metric.better} is better" if metric else ""

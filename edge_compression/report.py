@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import (
-    add_origin,
-    command,
-    exact,
-    percent,
-    recipe_text,
-    subject,
-)
+from edge_compression.report_parts import begin_page, end_page, exact, percent
 from edge_compression.report_pruning import add_layers, add_stages
+from edge_compression.results import rows
 from edge_compression.verdict import bundled, chosen, verdict
+from edge_report.charts import bars_chart, latency_chart, pareto_chart
 from edge_report.front import pareto_front
+from edge_report.page import KeyFigure, Page, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from edge_compression.results import CompressionReport, TensorError, Variant
-    from edge_report.page import KeyFigure, Page
 
 HTML_FILE = "report.html"
 
@@ -36,17 +32,16 @@ _COSTS: dict[str, tuple[str, Callable[[Variant], float]]] = {
 
 def render(report: CompressionReport, path: Path) -> None:
     """Write the page: what to decide from, what was pruned and quantised, how it was made."""
-    from edge_report.page import Page
-
-    page = Page(
-        title=f"{report.name}: compression",
-        subject=subject(report, "the network as it came and what was made of it, on held-out data"),
-        verdict=f"{verdict(report)}.",
+    page = begin_page(
+        path,
+        report,
+        "run",
+        report.source.recipe,
+        judged="the network as it came and what was made of it, on held-out data",
+        verdict=verdict(report),
         figures=_key_figures(report),
-        command=command("run", report, path),
-        recipe=recipe_text(report, report.source.recipe),
-        notes=_notes(report),
     )
+    page.notes += _notes(report)
     _add_variants(page, report)
     add_stages(page, report)
     add_layers(page, report)
@@ -59,8 +54,7 @@ def render(report: CompressionReport, path: Path) -> None:
     }
     for name, difference in report.export_difference.items():
         source[f"{name}, torch against ONNX"] = f"{difference:.1e}"
-    add_origin(page, report, source)
-    page.write(path)
+    end_page(page, path, report, source)
 
 
 def fronts(report: CompressionReport) -> dict[str, list[str]]:
@@ -82,10 +76,6 @@ def _rejected(report: CompressionReport) -> set[str]:
     return {failure.variant for failure in report.failures}
 
 
-def _parameters(variant: Variant) -> int:
-    return variant.parameters
-
-
 def _limit(report: CompressionReport) -> float | None:
     """Return the worst metric that the recipe accepts."""
     drop = report.max_drop
@@ -93,8 +83,6 @@ def _limit(report: CompressionReport) -> float | None:
 
 
 def _key_figures(report: CompressionReport) -> list[KeyFigure]:
-    from edge_report.page import KeyFigure, readable
-
     first, ours, limit = report.variants[0], chosen(report), _limit(report)
     accepted = "no limit" if limit is None else f"limit {exact(limit)}"
     return [
@@ -104,12 +92,8 @@ def _key_figures(report: CompressionReport) -> list[KeyFigure]:
             f"{exact(first.accuracy[report.headline])} before, {accepted}",
         ),
         *(
-            KeyFigure(
-                label,
-                value(ours),
-                f"{readable(value(first))} before{_change(ours, first, value)}",
-            )
-            for label, value in (("parameters", _parameters), *_COSTS.values())
+            KeyFigure(label, value(ours), _before(ours, first, value))
+            for label, value in (("parameters", attrgetter("parameters")), *_COSTS.values())
         ),
     ]
 
@@ -131,8 +115,6 @@ def _notes(report: CompressionReport) -> list[str]:
 
 
 def _add_variants(page: Page, report: CompressionReport) -> None:
-    from edge_report.charts import latency_chart, pareto_chart
-
     for cost, (label, value) in _COSTS.items():
         chart = pareto_chart(
             {v.name: (value(v), v.accuracy[report.headline]) for v in report.variants},
@@ -164,19 +146,13 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
 
 
 def _rows(report: CompressionReport) -> list[dict[str, object]]:
-    first = report.variants[0]
     inside = {variant.name for variant in bundled(report)}
     rejected = _rejected(report)
     best = fronts(report)
     return [
         {
-            "variant": variant.name,
+            **row,
             report.headline: exact(variant.accuracy[report.headline]),
-            "drop": exact(first.accuracy[report.headline] - variant.accuracy[report.headline]),
-            "parameters": _compared(variant, first, _parameters, ",.0f"),
-            "MMAC": _compared(variant, first, _COSTS["MACs"][1], ",.2f"),
-            "KiB": _compared(variant, first, _COSTS["bytes"][1], ",.1f"),
-            "p50 ms": _compared(variant, first, _COSTS["time"][1], ",.2f"),
             "best of": "rejected"
             if variant.name in rejected
             else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
@@ -186,26 +162,20 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
             if variant.name in report.forced
             else "yes",
         }
-        for variant in report.variants
+        for variant, row in zip(
+            report.variants, rows(report.variants, report.headline), strict=True
+        )
     ]
 
 
-def _compared(variant: Variant, first: Variant, of: Callable[[Variant], float], digits: str) -> str:
-    value = of(variant)
-    return f"{value:{digits}}{_change(variant, first, of)}" if math.isfinite(value) else "-"
-
-
-def _change(variant: Variant, first: Variant, of: Callable[[Variant], float]) -> str:
-    """Say how much less, or more, than the first variant's it is; nothing where it is equal."""
+def _before(variant: Variant, first: Variant, of: Callable[[Variant], float]) -> str:
+    """Say what the first variant had, and how much less, or more, it is now."""
     share = 1 - of(variant) / of(first) if of(first) else 0.0
-    if not share or math.isnan(share):
-        return ""
-    return f" ({percent(abs(share))} {'less' if share > 0 else 'more'})"
+    change = f" ({percent(abs(share))} {'less' if share > 0 else 'more'})" if share else ""
+    return f"{readable(of(first))} before{change}"
 
 
 def _add_quantisation(page: Page, report: CompressionReport) -> None:
-    from edge_report.charts import bars_chart
-
     for file, tensors in report.tensors.items():
         found = sorted(tensors, key=_badness)
         worst = [tensor for tensor in found if math.isfinite(tensor.sqnr_db)][:_MOST_TENSORS]

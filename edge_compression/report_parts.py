@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from edge_report.charts import curve_chart, curve_grid
+from edge_report.page import KeyFigure, Page
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
         SensitivityReport,
         TrainingReport,
     )
-    from edge_report.page import Page
 
     Report = CompressionReport | SensitivityReport | TrainingReport
     Points = Sequence[tuple[int, float]]
@@ -26,28 +28,45 @@ if TYPE_CHECKING:
 Curve = tuple[list[float], list[float]]
 
 
-def subject(report: Report, what: str) -> str:
-    """Say what was judged, when and where."""
+def begin_page(
+    path: Path,
+    report: Report,
+    command: str,
+    recipe: Mapping[str, Any],
+    *,
+    judged: str,
+    verdict: str,
+    figures: Sequence[KeyFigure],
+) -> Page:
+    """Return a page that has its head and says how to repeat what it reports.
+
+    Args:
+        path: where the page will be written.
+        report: what it is about.
+        command: of `compress`, such as "run".
+        recipe: that the command read.
+        judged: what was judged on which data.
+        verdict: one sentence without a full stop.
+        figures: that it rests on.
+    """
+    file = f"{report.name}.yaml"
     host = report.host.get("name", "an unnamed host")
-    return f"Skill {report.skill}, recipe {report.name}: {what}; {report.created} on {host}"
+    text = yaml.safe_dump(dict(recipe), sort_keys=False)
+    return Page(
+        title=f"{report.name}: compress {command}",
+        subject=f"Skill {report.skill}: {judged}; {report.created} on {host}",
+        verdict=f"{verdict}.",
+        figures=figures,
+        command=shlex.join(["compress", command, file, "--output", str(path.parent)]),
+        recipe=f"# {file}; paths in it start at its own folder.\n{text}",
+    )
 
 
-def command(name: str, report: Report, page: Path) -> str:
-    """Return the command that made the page, with the recipe that `recipe_text` writes."""
-    words = ["compress", name, f"{report.name}.yaml", "--output", str(page.parent)]
-    return shlex.join(words)
-
-
-def recipe_text(report: Report, recipe: Mapping[str, Any]) -> str:
-    """Return the recipe as a file."""
-    head = f"# {report.name}.yaml; paths in it start at its own folder.\n"
-    return head + yaml.safe_dump(dict(recipe), sort_keys=False)
-
-
-def add_origin(page: Page, report: Report, found: Mapping[str, object]) -> None:
-    """Add what the metrics are, as far as the skill says, and what was used; `found` is first."""
+def end_page(page: Page, path: Path, report: Report, source: Mapping[str, object]) -> None:
+    """Add what the metrics are, as far as the skill says, and what was used; write the page."""
     page.facts("What the metrics are", report.metric_descriptions)
-    page.facts("Made from", {**found, **report.host, **report.tools})
+    page.facts("Made from", {**source, **report.host, **report.tools})
+    page.write(path)
 
 
 def add_training_curves(
@@ -56,13 +75,11 @@ def add_training_curves(
     """Add pictures of a training, or of several, one after the other.
 
     Args:
-        page: gets one picture of the losses and one of the metric, as far as there are any.
+        page: gets one picture of the metric and one of the losses, as far as there are any.
         metric: what the network was evaluated by.
         turns: name -> (step, mean loss), and (step, metric) on the validation split; their steps
             begin anew in each.
     """
-    from edge_report.charts import curve_chart
-
     losses: dict[str, Curve] = {}
     evaluations: dict[str, Curve] = {}
     start = 0
@@ -72,11 +89,9 @@ def add_training_curves(
                 lines[name] = [start + step for step, _ in points], [value for _, value in points]
         start += max([0, *(step for step, _ in [*lost, *evaluated])])
     if evaluations:
-        page.picture(
-            f"{metric} during training",
-            curve_chart(evaluations, "step", metric),
-            "On the validation split; the best network was kept.",
-        )
+        note = "On the validation split; the best network was kept."
+        chart = curve_chart(evaluations, "step", metric)
+        page.picture(f"{metric} during training", chart, note)
     if losses:
         positive = all(value > 0 for _, values in losses.values() for value in values)
         chart = curve_chart(losses, "step", "mean loss", logarithmic=positive)
@@ -97,14 +112,10 @@ def sensitivity_curves(sensitivity: Sensitivity) -> dict[str, dict[str, Curve]]:
 
 def add_sensitivity(page: Page, metric: str, curves: Mapping[str, Mapping[str, Curve]]) -> None:
     """Add the picture of what pruning each group alone does to the metric."""
-    from edge_report.charts import curve_grid
-
     if curves:
-        page.picture(
-            f"{metric} after pruning one group",
-            curve_grid(curves, "share of the group's filters pruned", metric),
-            "On the validation split, without fine-tuning.",
-        )
+        chart = curve_grid(curves, "share of the group's filters pruned", metric)
+        note = "On the validation split, without fine-tuning."
+        page.picture(f"{metric} after pruning one group", chart, note)
 
 
 def exact(value: float) -> str:

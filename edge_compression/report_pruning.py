@@ -12,6 +12,7 @@ from edge_compression.report_parts import (
     percent,
     sensitivity_curves,
 )
+from edge_report.charts import bars_chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,8 +86,6 @@ def _curves(report: CompressionReport) -> dict[str, dict[str, Curve]]:
 
 def add_layers(page: Page, report: CompressionReport) -> None:
     """Add what is left of every layer."""
-    from edge_report.charts import bars_chart
-
     if all(layer.before == layer.after for layer in report.layers):
         return
     left = {layer.layer: {"left": layer.after / layer.before} for layer in report.layers}

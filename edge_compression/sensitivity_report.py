@@ -6,40 +6,45 @@ import math
 from typing import TYPE_CHECKING
 
 from edge_compression.report_parts import (
-    add_origin,
     add_sensitivity,
-    command,
+    begin_page,
+    end_page,
     exact,
     percent,
-    recipe_text,
     sensitivity_curves,
-    subject,
 )
 from edge_compression.verdict import greatest, sensitivity_verdict
+from edge_report.charts import bars_chart
+from edge_report.page import KeyFigure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_compression.results import GroupSensitivity, SensitivityReport
-    from edge_report.page import KeyFigure, Page
 
 
 def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     """Write the page: what can be pruned at what cost, and the shares that follow from it."""
-    from edge_report.page import Page
-
     groups = sorted(report.sensitivity.groups, key=greatest, reverse=True)
-    page = Page(
-        title=f"{report.name}: sensitivity",
-        subject=subject(report, "its layers, pruned one group at a time, on the validation split"),
-        verdict=f"{sensitivity_verdict(report)}.",
+    page = begin_page(
+        path,
+        report,
+        "sensitivity",
+        report.source.recipe,
+        judged="the network's layers, pruned one group at a time, on the validation split",
+        verdict=sensitivity_verdict(report),
         figures=_key_figures(report, groups),
-        command=command("sensitivity", report, path),
-        recipe=recipe_text(report, report.source.recipe),
     )
     curves = sensitivity_curves(report.sensitivity)
     add_sensitivity(page, report.headline, {group.group: curves[group.group] for group in groups})
-    _add_allocations(page, report, groups)
+    pruned = dict.fromkeys(name for shares in report.allocations.values() for name in shares)
+    if pruned:
+        bars = {
+            name: {rule: of[name] for rule, of in report.allocations.items() if name in of}
+            for name in pruned
+        }
+        chart = bars_chart(bars, "share of the group's filters", digits=".2f")
+        page.picture("What each allocation would prune", chart)
     page.table(
         "Groups, most sensitive first",
         [_row(group) for group in groups],
@@ -47,44 +52,23 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
         "of the network with a share of the group's filters.",
     )
     page.table("Every trial", _trials(report, groups), folded=True)
-    source = {
-        "checkpoint": report.source.checkpoint_sha256,
-        "recipe": report.source.recipe_sha256,
-    }
-    add_origin(page, report, source)
-    page.write(path)
+    used = report.source
+    source = {"checkpoint": used.checkpoint_sha256, "recipe": used.recipe_sha256}
+    end_page(page, path, report, source)
 
 
 def _key_figures(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[KeyFigure]:
-    from edge_report.page import KeyFigure
-
     trials = sum(len(group.trials) for group in groups)
     layers = sum(len(group.layers) for group in groups)
+    ends = zip(("most sensitive", "least sensitive"), groups[:1] + groups[-1:], strict=False)
     return [
         KeyFigure(report.headline, exact(report.sensitivity.accuracy), "before pruning"),
         KeyFigure("groups that can be pruned", len(groups), f"{layers} layers, {trials} trials"),
         *(
             KeyFigure(label, group.group, f"{percent(greatest(group))} of the errors of all trials")
-            for label, group in zip(
-                ("most sensitive", "least sensitive"), (groups[:1] + groups[-1:]), strict=False
-            )
+            for label, group in ends
         ),
     ]
-
-
-def _add_allocations(page: Page, report: SensitivityReport, groups: list[GroupSensitivity]) -> None:
-    from edge_report.charts import bars_chart
-
-    names = dict.fromkeys(group.group for group in groups)
-    names.update(dict.fromkeys(name for shares in report.allocations.values() for name in shares))
-    if not names:
-        return
-    bars = {
-        name: {rule: shares[name] for rule, shares in report.allocations.items() if name in shares}
-        for name in names
-    }
-    chart = bars_chart(bars, "share of the group's filters", digits=".2f")
-    page.picture("What each allocation would prune", chart)
 
 
 def _row(group: GroupSensitivity) -> dict[str, object]:

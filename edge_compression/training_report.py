@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import (
-    add_origin,
-    add_training_curves,
-    command,
-    exact,
-    recipe_text,
-    subject,
-)
+from edge_compression.report_parts import add_training_curves, begin_page, end_page, exact
 from edge_compression.verdict import training_verdict
+from edge_report.charts import curve_chart
+from edge_report.page import KeyFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,22 +19,20 @@ if TYPE_CHECKING:
 
 def render_training(report: TrainingReport, path: Path, pictures: Sequence[Picture] = ()) -> None:
     """Write the page: how good the network became, its curves, then how it was made."""
-    from edge_report.charts import curve_chart
-    from edge_report.page import KeyFigure, Page
-
     variant = report.variant
-    page = Page(
-        title=f"{report.name}: training",
-        subject=subject(report, "the trained network, on held-out data"),
-        verdict=f"{training_verdict(report)}.",
+    page = begin_page(
+        path,
+        report,
+        "train",
+        report.recipe,
+        judged="the trained network on held-out data",
+        verdict=training_verdict(report),
         figures=[
             KeyFigure(report.headline, exact(variant.accuracy[report.headline]), "held-out data"),
             KeyFigure("parameters", variant.parameters, f"{variant.bytes / 1024:,.0f} KiB in fp32"),
             KeyFigure("million MACs", variant.macs / 1e6, "one run"),
             KeyFigure("ms a run, median", variant.median, "ONNX Runtime on this host"),
         ],
-        command=command("train", report, path),
-        recipe=recipe_text(report, report.recipe),
     )
     add_training_curves(page, report.headline, {"": (report.curve, report.judgements)})
     for name, curve in report.curves.items():
@@ -52,6 +45,5 @@ def render_training(report: TrainingReport, path: Path, pictures: Sequence[Pictu
     page.table("Metrics on held-out data", rows)
     for caption, table in report.tables.items():
         page.table(caption, table)
-    made = {"checkpoint": report.checkpoint_sha256, "recipe": report.recipe_sha256}
-    add_origin(page, report, made)
-    page.write(path)
+    source = {"checkpoint": report.checkpoint_sha256, "recipe": report.recipe_sha256}
+    end_page(page, path, report, source)

@@ -49,12 +49,17 @@ def write_comparison(
     if bars:
         page.picture("End to end", bars_chart(bars, "ms"))
     page.facts("Run by run", dict(zip(names, map(verdict, reports), strict=True)))
+    known = {LATENCY.format(stage): text for stage, text in STAGES.items()}
+    for report in reports:
+        known |= metric_descriptions(report.skill)
     page.table(
         "All figures",
-        [{"": name, **dict(zip(names, values, strict=True))} for name, values in rows.items()],
+        [
+            {"": name, **dict(zip(names, values, strict=True)), "what it is": known.get(name)}
+            for name, values in rows.items()
+        ],
         "" if differences else f"{MARK} the better value.",
     )
-    page.facts("What the figures are", _explained(reports))
     for name, report in zip(names, reports, strict=True):
         made = {"created": report.created, **report.settings, **report.node, **report.host}
         page.facts(f"{name} was made from", made)
@@ -98,13 +103,3 @@ def _key_figures(
         for name in wanted
         if name in rows
     ]
-
-
-def _explained(reports: Sequence[RunReport]) -> dict[str, str]:
-    lines: dict[str, str] = {}
-    for report in reports:
-        if report.score is not None:
-            known = metric_descriptions(report.skill)
-            lines |= {name: known[name] for name in report.score.metrics if name in known}
-    stages = dict.fromkeys(stage for report in reports for stage in report.latency_ms)
-    return lines | {stage: STAGES[stage] for stage in stages if stage in STAGES}

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from edge_replay.explanations import STAGES, metric_descriptions
 from edge_replay.metrics import END_TO_END
 from edge_replay.playback import ALLOWED_DROPS
-from edge_replay.summary import recording_name
+from edge_replay.summary import playback_figures, recording_name
 from edge_replay.verdict import verdict
 from edge_report.charts import curve_chart, latency_chart
 from edge_report.page import KeyFigure, Page
@@ -93,7 +93,12 @@ def write_page(path: Path, report: RunReport, pictures: list[tuple[str, NDArray[
             for stage, values in report.latency_ms.items()
         ],
     )
-    _add_playback(page, report)
+    page.facts("Rates, drops and resources", playback_figures(report))
+    page.table(
+        "Search for the highest rate with less than 5 % of the frames lost",
+        [{"rate [Hz]": step.rate_hz, "lost [%]": 100 * step.dropped} for step in report.search],
+        "Short trials, then passes of full length until one held.",
+    )
     page.facts(
         "Made from",
         {
@@ -157,38 +162,6 @@ def _limits(lines: Lines) -> tuple[float, float] | None:
     """Show shares on their whole scale, so that a good curve does not look like a bad one."""
     values = [value for _, y in lines.values() for value in y]
     return (0.0, 1.02) if values and 0.0 <= min(values) <= max(values) <= 1.0 else None
-
-
-def _add_playback(page: Page, report: RunReport) -> None:
-    played, usage = report.playback, report.usage
-    counts = {
-        "lost on the way to the node": played.lost,
-        "dropped in the node": played.dropped,
-        "rejected by the node": played.rejected,
-        "failed in the node": played.failed,
-    }
-    page.facts(
-        "Rates and drops",
-        {
-            "published": f"{played.published} frames{_at(played.published_hz)}",
-            "answered": f"{played.answered} frames{_at(played.answered_hz)}",
-            **{name: "not reported" if n is None else n for name, n in counts.items()},
-            "published late": played.late,
-            "node memory": (
-                f"{usage.rss_first_mib:.0f} MiB at the beginning, "
-                f"{usage.rss_last_mib:.0f} MiB at the end, {usage.rss_max_mib:.0f} MiB at most"
-            ),
-        },
-    )
-    page.table(
-        "Search for the highest rate with less than 5 % of the frames lost",
-        [{"rate [Hz]": step.rate_hz, "lost [%]": 100 * step.dropped} for step in report.search],
-        "Short trials, then passes of full length until one held.",
-    )
-
-
-def _at(rate: float | None) -> str:
-    return "" if rate is None else f" at {rate:.2f} Hz"
 
 
 def _narrowed(bgr: NDArray[Any]) -> NDArray[Any]:

@@ -146,7 +146,7 @@ def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> N
         ["rejected", "no"],
         ["rejected", "no"],
     ]
-    assert rows["pruned fp32"][1:4] == ["0.9850", "0.0050", "100 (90.0 % less)"]
+    assert rows["pruned fp32"][1:4] == ["0.9850", "100", "90.00 %"]
     assert [variant.name for variant in bundled(report)] == ["pruned fp32"]
     for failure in report.failures:
         assert [failure.variant, failure.reason] in _table_rows(page)
@@ -213,7 +213,7 @@ def test_what_is_not_timed_has_no_time_and_is_not_the_fastest(tmp_path: Path) ->
 
     assert fronts(report)["time"] == ["pruned", "original fp32"]
     assert fronts(report)["MACs"] == ["trt"]
-    assert {row[0]: row[6] for row in _table_rows(page)[:3]}["trt"] == "-"
+    assert _table_rows(page)[2][8:11] == ["", "", ""]
     assert "figures above are of pruned" in page
     _, timed, row = rows(report.variants, "share")
     assert "speed" in timed
