@@ -124,8 +124,8 @@ def main() -> None:
             "bytes": variant.bytes,
             "bytes lost [%]": 100 * (1 - variant.bytes / first.bytes),
             **variant.accuracy,
-            "headline lost [points]": 100
-            * (first.accuracy[report.headline] - variant.accuracy[report.headline]),
+            "primary metric lost [points]": 100
+            * (first.accuracy[report.primary_metric] - variant.accuracy[report.primary_metric]),
         }
         for name, report in reports
         for variant in report.variants

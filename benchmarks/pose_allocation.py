@@ -59,6 +59,7 @@ def main() -> None:
             subprocess.run([str(compress), "run", file, "--output", folder], check=True)
             report = read_report(folder)
             original, pruned = report.variants
+            name = report.primary_metric
             (stage,) = report.stages
             rows.append(
                 {
@@ -69,9 +70,9 @@ def main() -> None:
                     ),
                     "MACs lost": f"{100 * stage.lost['macs']:.1f} %",
                     "parameters lost": f"{100 * stage.lost['parameters']:.1f} %",
-                    f"{report.headline} as pruned": round(stage.pruned_accuracy, 4),
-                    f"{report.headline} tuned": round(pruned.accuracy[report.headline], 4),
-                    f"unpruned {report.headline}": round(original.accuracy[report.headline], 4),
+                    f"{name} as pruned": round(stage.pruned_accuracy, 4),
+                    f"{name} tuned": round(pruned.accuracy[name], 4),
+                    f"unpruned {name}": round(original.accuracy[name], 4),
                 }
             )
     (args.output / "allocation.json").write_text(json.dumps(rows, indent=1) + "\n")

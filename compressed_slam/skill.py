@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from compressed_slam.training.data import (
     training_batches,
 )
 from compressed_slam.widths import DroidConfig
-from edge_compression.protocol import Interface
+from edge_compression.protocol import BundleSettings, ExportModel, Metric
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compressed_slam.training.pair_network import PairNetwork
-    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
+    from edge_compression.protocol import Arrays, Batch, Run, Split
 
 _ITERATIONS = 6
 _INPUTS = ("image1", "image2")
@@ -35,7 +36,15 @@ class SlamSkill:
     """DROID-SLAM's networks for `compress`: the flow of pairs, their first stage of training."""
 
     name = "slam"
-    headline = HEADLINE
+    primary_metric = HEADLINE
+    metrics: ClassVar[dict[str, Metric]] = {
+        name: Metric(
+            description,
+            unit="px" if name.endswith("error") else "",
+            better="lower" if name.endswith(("error", "hidden_weight")) else "higher",
+        )
+        for name, description in DESCRIPTIONS.items()
+    }
     metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = SlamData
 
@@ -62,8 +71,8 @@ class SlamSkill:
         widths = pairs.droid.config().model_dump(mode="json")
         return {"widths": widths, "iterations": pairs.iterations}
 
-    def example_inputs(self, data: SlamData) -> dict[str, Tensor]:
-        """Two pictures of a pattern that has moved."""
+    def models(self, network: nn.Module, data: SlamData) -> dict[str, ExportModel]:
+        """One, for a pair of pictures of 320x240; its example is a pattern that has moved."""
         import torch
 
         del data
@@ -72,15 +81,10 @@ class SlamSkill:
         cells = torch.rand((1, 3, height // 8, width // 8 + 2), generator=generator)
         pattern = torch.nn.functional.interpolate(255 * cells, scale_factor=8, mode="bilinear")
         pictures = (pattern[..., :width], pattern[..., _EXAMPLE_MOTION:][..., :width])
-        return {
+        example = {
             name: picture.byte().contiguous()
             for name, picture in zip(_INPUTS, pictures, strict=True)
         }
-
-    def interface(self, data: SlamData) -> Interface:
-        """Describe an engine for one pair of pictures of 320x240."""
-        del data
-        width, height = PICTURE
         images = [
             TensorSpec(
                 name=name,
@@ -96,7 +100,12 @@ class SlamSkill:
             TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW")
             for name in ("flow", "weight")
         ]
-        return Interface(images, maps)
+        return {self.name: ExportModel(network, images, maps, [example])}
+
+    def bundle_settings(self, data: SlamData) -> BundleSettings:
+        """None, because no node serves pairs."""
+        del data
+        return BundleSettings()
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         """Layers whose outputs others rely on by number: features, state, context and the heads."""
@@ -105,12 +114,19 @@ class SlamSkill:
         last = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
         return [droid.fnet.conv2, droid.cnet.conv2, update.gru, *last]
 
+    def calibration(
+        self, runs: Mapping[str, Run], data: SlamData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        """Whole pairs of the training pictures."""
+        del runs
+        for batch in islice(plain_batches(data, 1, seed, 0), count):
+            yield {self.name: {name: batch[name].contiguous().numpy() for name in _INPUTS}}
+
     def batches(
-        self, data: SlamData, split: Split, batch_size: int, seed: int, start_step: int
+        self, data: SlamData, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
-        """Crops as cameras would have taken them to train on, whole pictures to calibrate on."""
-        make = plain_batches if split == "calibration" else training_batches
-        return make(data, batch_size, seed, start_step)
+        """Crops as cameras would have taken them."""
+        return training_batches(data, batch_size, seed, start_step)
 
     def data_digest(self, data: SlamData) -> str:
         """Hash the files that pairs are made from."""
@@ -122,21 +138,21 @@ class SlamSkill:
 
         return pair_loss(_pairs(network), batch)
 
-    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+    def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its flow, (n, 2, h, w) cells."""
         flow: Tensor = _pairs(teacher)(batch["image1"], batch["image2"])[0]
         return flow
 
-    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
+    def blend_targets(self, batch: Batch, outputs: Tensor, share: float) -> Batch:
         """Mix the teacher's flow into the truth."""
-        return {**batch, "flow": batch["flow"].lerp(answers.float(), share)}
+        return {**batch, "flow": batch["flow"].lerp(outputs.float(), share)}
 
-    def evaluate(self, run: Run, data: SlamData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: SlamData, split: Split) -> dict[str, float]:
         """Measure the flow of whole pairs of pictures that were never trained on."""
         errors = FlowErrors()
         for kind, pair in judged_pairs(data, split):
             pictures = (pair.first, pair.second)
-            found = run(
+            found = runs[self.name](
                 {
                     name: np.ascontiguousarray(bgr.transpose(2, 0, 1)[None])
                     for name, bgr in zip(_INPUTS, pictures, strict=True)

@@ -57,7 +57,7 @@ def samples(bundle: Bundle, name: str) -> list[Arrays]:
     ]
 
 
-def literally(graph: Path, inputs: Sequence[Arrays]) -> list[Arrays]:
+def run_unoptimised(graph: Path, inputs: Sequence[Arrays]) -> list[Arrays]:
     """Compute a graph node by node on the processor, eight-bit numbers as the floats they mean.
 
     Raises:

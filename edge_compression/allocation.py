@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from pydantic import BaseModel
     from torch import Tensor, nn
 
     from edge_compression.dependency import Group
+    from edge_compression.protocol import CompressibleSkill
     from edge_compression.results import Sensitivity
 
     Counts = dict[str, int]
@@ -87,8 +89,9 @@ def _proportional(names: Sequence[str], weights: NDArray[np.float64]) -> Rule:
 
 
 def require_within_reach(
+    skill: CompressibleSkill,
     network: nn.Module,
-    inputs: Mapping[str, Tensor],
+    data: BaseModel,
     groups: Sequence[Group],
     *,
     keep: Mapping[str, int],
@@ -98,8 +101,9 @@ def require_within_reach(
     """See whether the smallest network of all is within the budget.
 
     Args:
+        skill: that says what the network's models are.
         network: to be pruned.
-        inputs: on which MACs are counted.
+        data: of the recipe.
         groups: that can be pruned.
         keep: the most that may be left of the network's "macs" and "parameters".
         full: what the message gives shares of.
@@ -109,7 +113,7 @@ def require_within_reach(
         SettingError: it is not.
     """
     goes = {group.name: range(_whole(group.filters, 1.0, multiple_of)) for group in groups}
-    least = measure.sizes(without(network, inputs, goes), inputs)
+    least = measure.sizes(skill.models(without(skill, network, data, goes), data))
     if any(least[name] > most for name, most in keep.items()):
         reached = ", ".join(f"{1 - least[name] / full[name]:.3f} of the {name}" for name in keep)
         message = (
@@ -120,8 +124,9 @@ def require_within_reach(
 
 
 def solve(
+    skill: CompressibleSkill,
     network: nn.Module,
-    inputs: Mapping[str, Tensor],
+    data: BaseModel,
     groups: Sequence[Group],
     rules: Sequence[Rule],
     *,
@@ -146,7 +151,7 @@ def solve(
         if key not in known:
             # Which filters go does not matter for the size.
             goes = {name: range(count) for name, count in plan.items()}
-            known[key] = measure.sizes(without(network, inputs, goes), inputs)
+            known[key] = measure.sizes(skill.models(without(skill, network, data, goes), data))
         return known[key]
 
     def fits(plan: Counts) -> bool:
@@ -155,8 +160,10 @@ def solve(
     def used(plan: Counts) -> float:
         return math.prod(size(plan)[name] / most for name, most in keep.items())
 
-    full = measure.sizes(network, inputs)
-    require_within_reach(network, inputs, groups, keep=keep, full=full, multiple_of=multiple_of)
+    full = measure.sizes(skill.models(network, data))
+    require_within_reach(
+        skill, network, data, groups, keep=keep, full=full, multiple_of=multiple_of
+    )
     return max((_meet(groups, rule, fits, multiple_of) for rule in rules), key=used)
 
 

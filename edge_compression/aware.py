@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from edge_compression.export import torch_runs
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor, nn
+
+    from edge_compression.protocol import Arrays, ExportModel
 
 _LEVELS = 127  # of S8, symmetric, each side of zero
 
@@ -39,12 +42,15 @@ _CHANNEL_AXIS: dict[Any, int] = {
 """The layers that are quantised: axis of the output channels in their weights."""
 
 
-def input_peaks(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> dict[str, float]:
+def input_peaks(
+    network: nn.Module, models: Mapping[str, ExportModel], inputs: Mapping[str, Iterable[Arrays]]
+) -> dict[str, float]:
     """Find how large the input of every convolution and linear layer gets.
 
     Args:
         network: is run in evaluation mode, and left in it.
-        batches: arguments of its `forward`, such as the calibration split's.
+        models: what of it is exported.
+        inputs: of each model, such as those of the calibration.
 
     Returns:
         Largest magnitude by the name of the layer's weight.
@@ -59,9 +65,10 @@ def input_peaks(network: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> di
         return values, weight
 
     network.eval()
-    with torch.no_grad(), _Caught(network, note):
-        for batch in batches:
-            network(*batch)
+    with _Caught(network, note):
+        for name, run in torch_runs(models).items():
+            for each in inputs[name]:
+                run(each)
     if not peaks:
         message = (
             "quantise.aware: the network has no convolution or linear layer to train for eight "

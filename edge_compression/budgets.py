@@ -26,9 +26,8 @@ def budgets(
     Raises:
         SettingError: nothing can be pruned, or the last stage cannot meet its budget.
     """
-    inputs = skill.example_inputs(data)
-    full = measure.sizes(network, skill.example_inputs(skill.uncompressed(data)))
-    start = measure.sizes(network, inputs)
+    full = measure.sizes(skill.models(network, skill.uncompressed(data)))
+    start = measure.sizes(skill.models(network, data))
     stages = [
         {
             name: _budget(start[name], full[name] * (1 - share), number / settings.stages)
@@ -37,9 +36,10 @@ def budgets(
         for number in range(1, settings.stages + 1)
     ]
     allocation.require_within_reach(
+        skill,
         network,
-        inputs,
-        prunable_groups(skill, network, inputs),
+        data,
+        prunable_groups(skill, network, data),
         keep=stages[-1],
         full=full,
         multiple_of=settings.multiple_of,

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edge_compression.agreement import difference, literally, samples
+from edge_compression.agreement import difference, run_unoptimised, samples
 from edge_compression.console import say, show, show_table
 from edge_compression.measure import latencies
 from edge_compression.tensorrt_builder import build_plan, profile_shapes
@@ -196,7 +196,7 @@ class _Building:
             examples=described.examples,
             described={"file": file},
         )
-        difference(engine, inputs, literally(graph, inputs))
+        difference(engine, inputs, run_unoptimised(graph, inputs))
         return engine
 
     def _plan(self, model: str, device: str) -> None:
@@ -244,7 +244,7 @@ class _Building:
         precision = described.engines[file].precision
         inputs = samples(self._bundle, model)
         # Before the build: a plan that can be compared with nothing is not worth the minutes.
-        expected = literally(self._bundle.path / file, inputs)
+        expected = run_unoptimised(self._bundle.path / file, inputs)
         shapes = profile_shapes(described.inputs, described.examples)
         say(f"building {name} of {file}")
         content = build_plan((self._bundle.path / file).read_bytes(), shapes, device)

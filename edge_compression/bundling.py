@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge_compression.job import TOOLS
-from edge_compression.results import UNPRUNED
-from edge_runtime.bundle import EngineFile, Guard, Manifest, Model, Source, write_bundle
+from edge_compression.limits import over_limit
+from edge_runtime.bundle import (
+    EngineFile,
+    Guard,
+    GuardLimit,
+    Manifest,
+    Model,
+    Source,
+    write_bundle,
+)
 from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge_compression.job import Job
+    from edge_compression.protocol import ExportModel
     from edge_compression.results import Variant
     from edge_compression.variants import Candidate
     from edge_runtime.bundle import Bundle
@@ -22,20 +32,11 @@ if TYPE_CHECKING:
 BUNDLE = "bundle"
 
 
-def losers(job: Job, variants: Sequence[Variant]) -> dict[str, str]:
-    """Say of each variant that loses more than the recipe allows how much it loses."""
-    limit = job.recipe.recipe.max_drop
-    if limit is None:
-        return {}
-    first, headline = variants[0], job.skill.headline
-    reasons = {}
-    for variant in variants[1:]:
-        drop = first.accuracy[headline] - variant.accuracy[headline]
-        if not drop <= limit:  # which also holds where there is no number
-            reasons[variant.name] = (
-                f"loses {drop:.4f} of {headline} against {first.name}; max_drop is {limit:g}"
-            )
-    return reasons
+def over_limits(job: Job, variants: Sequence[Variant]) -> dict[str, str]:
+    """Say of each variant that misses the recipe's limits which ones."""
+    limits, first = job.recipe.recipe.limits, variants[0]
+    found = {v.name: over_limit(limits, first.accuracy, v.accuracy) for v in variants[1:]}
+    return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def make_bundle(
@@ -49,52 +50,79 @@ def make_bundle(
 ) -> Bundle | None:
     """Write the engines that are not left out; the other graphs stay in the output folder.
 
-    The manifest names those that are `forced` in spite of the recipe's limit. Where no engine is
+    The manifest names those that are `forced` in spite of the recipe's limits. Where no engine is
     left, nothing is written, an older bundle stays as it was, and the result is None.
     """
+    shipped = [
+        variant for variant in variants if variant.name not in left_out and not variant.is_original
+    ]
+    # A model that could not be quantised has its float graph in eight-bit variants, too.
+    inside = {file for variant in shipped for file in variant.files}
     graphs = {}
-    for candidate in candidates:
-        if candidate.name in left_out or candidate.file == UNPRUNED:
-            (job.output / candidate.file).parent.mkdir(exist_ok=True)
-            write_whole(job.output / candidate.file, candidate.graph)
+    for graph in (each for candidate in candidates for each in candidate.graphs.values()):
+        if graph.file in inside:
+            graphs[graph.file] = graph.content
         else:
-            graphs[candidate.file] = candidate.graph
-    if not graphs:
+            (job.output / graph.file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(job.output / graph.file, graph.content)
+    if not shipped:
         return None
-    recipe = job.recipe.recipe
-    guard = None
-    if recipe.max_drop is not None:
-        guard = Guard(
-            metric=job.skill.headline,
-            of=variants[0].accuracy[job.skill.headline],
-            max_drop=recipe.max_drop,
-            forced=[v.file for v in variants if v.name in forced and v.file in graphs],
-        )
-    interface = job.skill.interface(job.data)
-    example = job.skill.example_inputs(job.data)
-    model = Model(
-        inputs=list(interface.inputs),
-        outputs=list(interface.outputs),
-        engines={
-            variant.file: EngineFile.model_validate(variant.model_dump(exclude={"name", "file"}))
-            for variant in variants
-            if variant.file in graphs
-        },
-        examples=[{name: tuple(tensor.shape) for name, tensor in example.items()}],
-    )
+    recipe, notes = job.recipe.recipe, job.skill.bundle_settings(job.data)
     manifest = Manifest(
         skill=job.skill.name,
         name=recipe.name,
-        models={job.skill.name: model},
-        names=list(interface.names),
-        settings=dict(interface.settings),
+        models={
+            name: _model(name, model, shipped) for name, model in candidates[-1].models.items()
+        },
+        names=list(notes.names),
+        settings=dict(notes.settings),
         source=origin,
-        guard=guard,
+        guard=_guard(job, variants[0], [v for v in shipped if v.name in forced]),
         tools=tool_versions(*TOOLS),
         host=describe_host(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
     return write_bundle(job.output / BUNDLE, manifest, graphs)
+
+
+def _model(name: str, model: ExportModel, shipped: Sequence[Variant]) -> Model:
+    engines: dict[str, EngineFile] = {}
+    for variant in shipped:
+        graph = variant.graphs[name]
+        engine = EngineFile.model_validate(graph.model_dump(exclude={"file"}))
+        engines.setdefault(graph.file, engine)
+    return Model(
+        inputs=list(model.inputs),
+        outputs=list(model.outputs),
+        engines=engines,
+        examples=[
+            {key: tuple(tensor.shape) for key, tensor in example.items()}
+            for example in model.examples
+        ],
+        calls=model.calls,
+    )
+
+
+def _guard(job: Job, first: Variant, forced: Sequence[Variant]) -> Guard | None:
+    limits = {
+        name: (first.accuracy.get(name, math.nan), limit)
+        for name, limit in job.recipe.recipe.limits.items()
+    }
+    if not limits:
+        return None
+    bounds = {name: limit.bounds(before) for name, (before, limit) in limits.items()}
+    return Guard(
+        limits=[
+            GuardLimit(
+                metric=name,
+                of=before,
+                at_least=None if limit.at_least is None else bounds[name][0],
+                at_most=None if limit.at_most is None else bounds[name][1],
+            )
+            for name, (before, limit) in limits.items()
+        ],
+        forced=[file for variant in forced for file in variant.files],
+    )
 
 
 def source(job: Job) -> Source:

@@ -9,7 +9,6 @@ import math
 import tempfile
 import warnings
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from edge_compression.protocol import Arrays, Batch, CompressibleSkill
+    from edge_compression.protocol import Arrays, CompressibleSkill, ExportModel, Run
     from edge_compression.recipe import QuantiseSettings
 
 Method = Literal["minmax", "entropy", "percentile"]
@@ -55,36 +54,38 @@ class Calibration:
     extremes: Mapping[str, Range]
 
 
-def calibration_images(
-    skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings, names: Sequence[str]
-) -> list[Arrays]:
-    """Take the network's inputs from the skill's calibration split, one image each."""
-    return [
-        {name: batch[name].contiguous().numpy() for name in names}
-        for batch in _batches(skill, data, settings)
-    ]
-
-
-def require_images(skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings) -> None:
-    """Look whether there are as many calibration images as the recipe asks for.
+def calibration_inputs(
+    skill: CompressibleSkill,
+    models: Mapping[str, ExportModel],
+    runs: Mapping[str, Run],
+    data: BaseModel,
+    settings: QuantiseSettings,
+) -> dict[str, list[Arrays]]:
+    """Take the inputs of every model from the skill's calibration.
 
     Raises:
-        SettingError: the split has fewer.
+        SettingError: it has fewer than the recipe asks for, or none for a model.
     """
-    found = sum(1 for _ in _batches(skill, data, settings))
-    if found < settings.calibration_images:
+    count = settings.calibration_images
+    found: dict[str, list[Arrays]] = {name: [] for name in models}
+    items = 0
+    for item in skill.calibration(runs, data, count, settings.seed):
+        items += 1
+        for name, inputs in item.items():
+            found[name].append(inputs)
+    if items < count:
         message = (
-            f"quantise.calibration_images = {settings.calibration_images}, but the data has "
-            f"{found}: lower it, or give more images"
+            f"quantise.calibration_images = {count}, but the data has {items}: lower it, or give "
+            "more images"
         )
         raise SettingError(message)
-
-
-def _batches(
-    skill: CompressibleSkill, data: BaseModel, settings: QuantiseSettings
-) -> Iterator[Batch]:
-    stream = skill.batches(data, "calibration", 1, settings.seed, 0)
-    return islice(stream, settings.calibration_images)
+    if empty := [name for name, inputs in found.items() if not inputs]:
+        message = (
+            f"the calibration of '{skill.name}' has no inputs for {', '.join(empty)}: give more "
+            "calibration_images"
+        )
+        raise SettingError(message)
+    return found
 
 
 def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibration:

@@ -2,7 +2,7 @@
 
 torch.save writes a dict: "skill" (name), "network" (description, JSON values, for the skill's
 `build_network`; {} is the default network) and "state" (the network's state_dict). A training's
-state file has "trainee", "optimiser", "identity", "step", "ended", "best", "curve", "judgements"
+state file has "training", "optimiser", "identity", "step", "ended", "best", "curve", "evaluations"
 and "seconds" as well. A bare state_dict, also inside `state_dict` or `model` and with prefixes such
 as `module.` in its names, is read as the weights of the default network.
 """

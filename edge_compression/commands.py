@@ -6,11 +6,12 @@ import argparse
 import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.command import run_command
-from edge_runtime.errors import SettingError
+from edge_runtime.errors import SettingError, SuiteError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,20 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--force",
         action="store_true",
-        help="put engines into the bundle that lose more than the recipe's max_drop, too",
+        help="put engines into the bundle that are over the recipe's limits, too",
     )
     _add_json(run)
     run.set_defaults(run=_run)
 
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="run a skill's own test routine",
-        usage="compress evaluate SKILL [--bundle DIR] [OPTION ...]",
-        epilog="`compress evaluate SKILL --help` shows the skill's own options.",
-    )
-    evaluate.add_argument("skill", metavar="SKILL", help="installed skill")
-    evaluate.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    evaluate.set_defaults(run=_evaluate)
+    _add_evaluate(commands)
 
     sensitivity = commands.add_parser(
         "sensitivity", help="show which layers of a checkpoint's network matter"
@@ -116,6 +109,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     cache.add_argument("--clear", action="store_true", help="remove them")
     cache.set_defaults(run=_cache)
     return run_command(parser, argv)
+
+
+class _RoutineParser(argparse.ArgumentParser):
+    """Takes the options of the skill that the first word names, too."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        if args and not args[0].startswith("-"):
+            from edge_compression.routine import routine_of
+
+            try:
+                routine_of(args[0]).add_arguments(self)
+            except SuiteError as error:
+                return argparse.Namespace(run=partial(_refuse, error)), []
+        found, unknown = super().parse_known_args(args, namespace)
+        found.command = shlex.join(["compress", "evaluate", *args])
+        return found, unknown
+
+
+def _refuse(error: SuiteError, _: argparse.Namespace) -> None:
+    raise error
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    # Sub-parsers are of the class of the first parser, unless one is told to be another.
+    usual, commands._parser_class = commands._parser_class, _RoutineParser  # noqa: SLF001
+    parser = commands.add_parser("evaluate", help="run a skill's own test routine")
+    commands._parser_class = usual  # noqa: SLF001
+    parser.add_argument("skill", metavar="SKILL", help="installed skill; stands first")
+    parser.add_argument("--bundle", type=Path, metavar="DIR", help="engine bundle to evaluate")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (default: output/SKILL_evaluation)"
+    )
+    parser.add_argument("--restart", action="store_true", help="run all trials anew")
+    _add_dask(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_evaluate)
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -185,7 +216,7 @@ def _train(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show_table(rows([report.variant], report.headline))
+    show_table(rows([report.variant], report.primary_metric))
     show(f"\n{training_verdict(report)}")
     page, checkpoint = first_training.HTML_FILE, first_training.CHECKPOINT
     show(f"\ncheckpoint  {job.output / checkpoint}\nreport      {job.output / page}")
@@ -210,7 +241,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.json:
         show_report(report)
         return
-    show_table(rows(report.variants, report.headline))
+    show_table(rows(report.variants, report.primary_metric))
     for failure in report.failures:
         show(f"not in the bundle: {failure.variant}: {failure.reason}")
     show(f"\n{verdict(report)}")
@@ -218,33 +249,18 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from edge_compression import evaluation
+    from edge_compression import routine
     from edge_compression.console import show, show_report, show_table
-    from edge_compression.evaluation_report import rows
+    from edge_compression.routine_report import rows
     from edge_compression.workers import workers
 
-    skill = evaluation.evaluable_skill(args.skill)
-    parser = argparse.ArgumentParser(prog=f"compress evaluate {args.skill}")
-    parser.add_argument("--bundle", type=Path, metavar="DIR", help="engine bundle to evaluate")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help=f"folder (default: output/{args.skill}_evaluation)",
-    )
-    parser.add_argument("--restart", action="store_true", help="run all trials anew")
-    _add_dask(parser)
-    _add_json(parser)
-    skill.evaluation.add_arguments(parser)
-    command = shlex.join(["compress", "evaluate", args.skill, *args.rest])
-    args = parser.parse_args(args.rest)
     with _told(args), workers(args.dask):
-        report, output = evaluation.evaluate(skill, args, command)
+        report, output = routine.run_routine(args)
     if args.json:
         show_report(report)
         return
     show_table(rows(report))
-    show(f"\n{report.verdict}\n\nreport  {output / evaluation.HTML_FILE}")
+    show(f"\n{report.verdict}\n\nreport  {output / routine.HTML_FILE}")
 
 
 def _sensitivity(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ from edge_runtime.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor
+    from pydantic import BaseModel
 
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.protocol import CompressibleSkill, ExportModel
 
 FILTERED = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public base class
 
@@ -49,28 +50,34 @@ class Group:
         return list(dict.fromkeys(member.layer for member in self.members))
 
 
-def prunable_groups(
-    skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
-) -> list[Group]:
-    """Find the groups in the dependency graph (Fang et al. 2023), the first layer's first.
+def prunable_groups(skill: CompressibleSkill, network: nn.Module, data: BaseModel) -> list[Group]:
+    """Find the groups in the models' dependency graphs (Fang et al. 2023), the first layer's first.
+
+    Layers are named as in the network. One that several models compute stays as it is, because the
+    graph of one model does not know what depends on the layer in another.
 
     Raises:
         SettingError: there is none.
     """
     names = {module: name for name, module in network.named_modules()}
-    graph, found = dependencies(skill, network, inputs)
+    models = skill.models(network, data)
+    counts = Counter(module for model in models.values() for module in model.network.modules())
+    shared = [module for module, count in counts.items() if count > 1]
+    excluded = [part for module in skill.unprunable(network) for part in module.modules()] + shared
     groups = []
-    for group in found:
-        roots = [
-            item
-            for item in group
-            if graph.is_out_channel_pruning_fn(item.dep.handler)
-            and isinstance(item.dep.target.module, FILTERED)
-        ]
-        members = tuple(
-            Member(names[x.dep.target.module], list(x.idxs), list(x.root_idxs)) for x in roots
-        )
-        groups.append(Group(members, len(group[0].idxs)))
+    for model in models.values():
+        graph, found = dependencies(model, excluded)
+        for group in found:
+            roots = [
+                item
+                for item in group
+                if graph.is_out_channel_pruning_fn(item.dep.handler)
+                and isinstance(item.dep.target.module, FILTERED)
+            ]
+            members = tuple(
+                Member(names[x.dep.target.module], list(x.idxs), list(x.root_idxs)) for x in roots
+            )
+            groups.append(Group(members, len(group[0].idxs)))
     if not groups:
         message = (
             f"no layer of '{skill.name}' can be pruned: each one is grouped, feeds a grouped one, "
@@ -82,30 +89,33 @@ def prunable_groups(
 
 
 def dependencies(
-    skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
+    model: ExportModel, excluded: Sequence[nn.Module]
 ) -> tuple[tp.DependencyGraph, list[tp.dependency.Group]]:
-    """Return the dependency graph, and its groups that filters can be taken from or given to."""
-    ignored = [part for module in skill.unprunable(network) for part in module.modules()]
-    graph = _graph(network, inputs)
+    """Return a model's dependency graph, and its groups without layers that are excluded."""
+    graph = _graph(model)
     groups = [
         group
-        for group in graph.get_all_groups(ignored_layers=ignored)
+        for group in graph.get_all_groups(ignored_layers=[*excluded])
         if not any(_is_grouped(item.dep.target.module) for item in group)
     ]
     return graph, groups
 
 
 def without(
-    network: nn.Module, inputs: Mapping[str, Tensor], plan: Mapping[str, Sequence[int]]
+    skill: CompressibleSkill,
+    network: nn.Module,
+    data: BaseModel,
+    plan: Mapping[str, Sequence[int]],
 ) -> nn.Module:
     """Return a copy of the network without the filters in `plan`, by the name of the group."""
     smaller = copy.deepcopy(network)
-    graph = _graph(smaller, inputs)
-    for name, indices in plan.items():
-        if indices:
-            module = smaller.get_submodule(name)
+    goes = {smaller.get_submodule(name): list(indices) for name, indices in plan.items() if indices}
+    for model in skill.models(smaller, data).values():
+        here = [module for module in model.network.modules() if module in goes]
+        graph = _graph(model) if here else None
+        for module in here:
             handler = graph.get_pruner_of_module(module).prune_out_channels
-            graph.get_pruning_group(module, handler, list(indices)).prune()
+            graph.get_pruning_group(module, handler, goes[module]).prune()
     return smaller.eval()
 
 
@@ -124,7 +134,8 @@ def _is_grouped(module: nn.Module) -> bool:
     return False
 
 
-def _graph(network: nn.Module, inputs: Mapping[str, Tensor]) -> tp.DependencyGraph:
+def _graph(model: ExportModel) -> tp.DependencyGraph:
+    inputs = tuple(model.examples[0].values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters outside modules, which it handles
-        return tp.DependencyGraph().build_dependency(network, tuple(inputs.values()))
+        return tp.DependencyGraph().build_dependency(model.network, inputs)

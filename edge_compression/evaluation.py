@@ -1,139 +1,114 @@
-"""`compress evaluate`: a skill's own test routine, its trials in parallel and resumable."""
+"""A skill's metrics of its networks and engines, each measured once."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edge_compression.evaluation_report import render_evaluation
-from edge_compression.job import TOOLS, output_folder
-from edge_compression.protocol import EvaluableSkill
-from edge_compression.results import EvaluationReport
-from edge_runtime.bundle import load_bundle
+from edge_compression.export import torch_runs
+from edge_compression.training_state import weights_digest
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
-from edge_runtime.host import describe_host, tool_versions
-from edge_runtime.progress import progress
-from edge_runtime.skills import load_skill
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from edge_compression.protocol import Trial
+    from pydantic import BaseModel
+    from torch import nn
 
-TRIALS = "trials"
-JSON_FILE = "evaluation.json"
-HTML_FILE = "evaluation.html"
-_IDENTITY = ".identity.json"
-_OURS = {"bundle", "output", "restart", "dask", "json", "run"}
+    from edge_compression.protocol import CompressibleSkill, Run, Split
 
-
-def evaluable_skill(name: str) -> EvaluableSkill:
-    """Find an installed skill that has a test routine.
-
-    Raises:
-        SettingError: no such skill, or it has none.
-    """
-    skill = load_skill(name)
-    if not isinstance(skill, EvaluableSkill):
-        message = (
-            f"the skill '{name}' has no test routine: its class must have `evaluation`, see "
-            "edge_compression.protocol.Evaluation"
-        )
-        raise SettingError(message)
-    return skill
+Metrics = dict[str, float]
 
 
 def evaluate(
-    skill: EvaluableSkill, args: argparse.Namespace, command: str
-) -> tuple[EvaluationReport, Path]:
-    """Run the trials that are not done yet; write `evaluation.json` and `evaluation.html`.
-
-    Every trial's result is kept in `trials/` of the output folder: an evaluation that was cut off
-    goes on.
-
-    Args:
-        skill: whose routine it is.
-        args: `bundle`, `output`, `restart`, and what the skill has added.
-        command: that was given, for the page.
-
-    Returns:
-        The report, and the folder that it lies in.
+    skill: CompressibleSkill, runs: Mapping[str, Run], data: BaseModel, split: Split
+) -> Metrics:
+    """Evaluate the runs by model.
 
     Raises:
-        SuiteError: the bundle or an argument is refused, or the folder is of another evaluation.
+        SettingError: the evaluation lacks the skill's own primary metric.
     """
-    routine = skill.evaluation
-    digest = "" if args.bundle is None else load_bundle(args.bundle, skill.name).digest
-    output = args.output or Path("output") / f"{skill.name}_evaluation"
-    with output_folder(output):
-        folder = output / TRIALS
-        if args.restart:
-            shutil.rmtree(folder, ignore_errors=True)
-        arguments = _described(args)
-        _claim(folder, {**arguments, "bundle": digest})
-        results = _run(folder, routine.trials(args))
-        found = routine.summarise(args, results)
-        report = EvaluationReport(
-            skill=skill.name,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            verdict=found.verdict,
-            metrics=dict(found.metrics),
-            explained=dict(routine.metrics),
-            tables={caption: [*map(dict, rows)] for caption, rows in found.tables.items()},
-            arguments=arguments,
-            bundle_digest=digest,
-            trials=len(results),
-            tools=tool_versions(*TOOLS),
-            host=describe_host(),
-        )
-        write_whole(output / JSON_FILE, report.model_dump_json(indent=2))
-        render_evaluation(report, output / HTML_FILE, command, found.pictures)
-    return report, output
-
-
-def _run(folder: Path, trials: Mapping[str, Trial]) -> dict[str, dict[str, Any]]:
-    import joblib
-
-    files = {name: folder / f"{name}.json" for name in trials}
-    missing = [name for name, file in files.items() if not file.exists()]
-    parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
-    jobs = (joblib.delayed(_named)(name, trials[name]) for name in missing)
-    done = len(trials) - len(missing)
-    with progress(total=len(trials), initial=done, desc="evaluating", unit="trial") as bar:
-        for name, result in parallel(jobs):
-            write_whole(files[name], json.dumps(result))
-            bar.update()
-    return {name: json.loads(file.read_bytes()) for name, file in files.items()}
-
-
-def _named(name: str, trial: Trial) -> tuple[str, dict[str, Any]]:
-    return name, dict(trial())
-
-
-def _described(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the routine's own arguments as JSON values."""
-    plain = json.dumps({k: v for k, v in vars(args).items() if k not in _OURS}, default=str)
-    described: dict[str, Any] = json.loads(plain)
-    return described
-
-
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Note of which evaluation the folder is, or refuse it where that was another one."""
-    folder.mkdir(exist_ok=True)
-    file = folder / _IDENTITY
-    if not file.exists():
-        write_whole(file, json.dumps(identity, indent=2))
-        return
-    before = json.loads(file.read_bytes())
-    keys = sorted({*identity, *before})
-    if changed := [key for key in keys if identity.get(key) != before.get(key)]:
+    metrics = skill.evaluate(runs, data, split)
+    if skill.primary_metric not in metrics:
+        found = ", ".join(sorted(metrics)) or "none"
         message = (
-            f"'{folder}' belongs to an evaluation with other {' and '.join(changed)}: "
-            "give another --output, or start over with --restart"
+            f"the evaluation of '{skill.name}' has no metric '{skill.primary_metric}', its "
+            f"primary metric; it has {found}: the skill is to correct one of the two"
         )
         raise SettingError(message)
+    return metrics
+
+
+def evaluate_network(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, split: Split = "validation"
+) -> Metrics:
+    """Evaluate a torch network, in evaluation mode; it is left in the mode in which it was."""
+    training = network.training
+    network.eval()
+    metrics = evaluate(skill, torch_runs(skill.models(network, data)), data, split)
+    network.train(training)
+    return metrics
+
+
+class Evaluations:
+    """Metrics that are kept in a folder by what was evaluated, on which data and split."""
+
+    def __init__(self, skill: CompressibleSkill, folder: Path) -> None:
+        """The folder is made when there is something to keep."""
+        self._skill = skill
+        self._folder = folder
+        self._digests: dict[str, str] = {}
+
+    def network(self, network: nn.Module, data: BaseModel, split: Split = "validation") -> Metrics:
+        """Evaluate a torch network, unless that was done before."""
+        return self._once(
+            self.key(weights_digest(network), data, split),
+            lambda: evaluate_network(self._skill, network, data, split),
+        )
+
+    def graphs(
+        self,
+        graphs: Mapping[str, bytes],
+        runs: Callable[[], Mapping[str, Run]],
+        data: BaseModel,
+        split: Split,
+    ) -> Metrics:
+        """Evaluate engines of these graphs by model, unless that was done before.
+
+        `runs` opens them. An engine that computes a graph in another way has to be told by one more
+        entry of `graphs`.
+        """
+        hashes = {name: hashlib.sha256(graph).hexdigest() for name, graph in graphs.items()}
+        key = self.key(json.dumps(hashes, sort_keys=True), data, split)
+        return self._once(key, lambda: evaluate(self._skill, runs(), data, split))
+
+    def key(self, identity: str, data: BaseModel, split: Split) -> str:
+        """Return the name under which an evaluation is kept."""
+        described = data.model_dump_json()
+        if described not in self._digests:
+            self._digests[described] = self._skill.data_digest(data)
+        parts = [self._skill.name, identity, described, self._digests[described], split]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def known(self, key: str) -> Metrics | None:
+        """Return what was kept under the key."""
+        try:
+            found: Metrics = json.loads((self._folder / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return found
+
+    def keep(self, key: str, metrics: Metrics) -> None:
+        """Note an evaluation."""
+        self._folder.mkdir(exist_ok=True)
+        write_whole(self._folder / f"{key}.json", json.dumps(metrics))
+
+    def _once(self, key: str, evaluate: Callable[[], Metrics]) -> Metrics:
+        metrics = self.known(key)
+        if metrics is None:
+            metrics = evaluate()
+            self.keep(key, metrics)
+        return metrics

@@ -1,4 +1,4 @@
-"""A torch network as an ONNX graph, checked to compute the same."""
+"""A model as an ONNX graph, checked to compute the same as torch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from edge_runtime.onnx_engine import OnnxEngine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from edge_compression.protocol import Arrays, Interface, Run
+    from edge_compression.protocol import Arrays, ExportModel, Run
 
 OPSET = 17  # the newest that TensorRT 10.3 (JetPack 6) and ONNX Runtime 1.18 read in full
 _TOLERANCE = 1e-4  # of the largest value of an output
 
 
-def export(network: nn.Module, inputs: Mapping[str, Tensor], interface: Interface) -> bytes:
-    """Return the ONNX graph of the network, with the interface's names and dynamic dimensions."""
+def export(model: ExportModel) -> bytes:
+    """Return the ONNX graph of the model, with its names and dynamic dimensions."""
+    network, inputs = model.network, model.examples[0]
     network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    outputs = [spec.name for spec in interface.outputs]
+    outputs = [spec.name for spec in model.outputs]
     dynamic = {
         spec.name: {axis: size for axis, size in enumerate(spec.shape) if isinstance(size, str)}
-        for spec in (*interface.inputs, *interface.outputs)
+        for spec in (*model.inputs, *model.outputs)
     }
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -53,10 +54,8 @@ def export(network: nn.Module, inputs: Mapping[str, Tensor], interface: Interfac
     return content
 
 
-def check_against_torch(
-    graph: bytes, network: nn.Module, inputs: Mapping[str, Tensor], interface: Interface
-) -> float:
-    """Run both on the inputs and on inputs twice as large in every dynamic dimension.
+def check_against_torch(graph: bytes, model: ExportModel) -> float:
+    """Run both on the model's examples; a single one is also doubled in every dynamic dimension.
 
     Returns:
         The largest difference, as a share of the output's largest value.
@@ -66,11 +65,12 @@ def check_against_torch(
     """
     engine = OnnxEngine.from_file(graph, precision="fp32")
     differences = []
-    for sample in (inputs, _doubled(inputs, interface)):
-        ours = engine.run({name: tensor.numpy() for name, tensor in sample.items()})
-        theirs = torch_run(network, interface)(
-            {name: tensor.numpy() for name, tensor in sample.items()}
-        )
+    samples = [*model.examples]
+    if len(samples) == 1:
+        samples.append(_doubled(model))
+    for sample in map(arrays, samples):
+        ours = engine.run(sample)
+        theirs = torch_run(model)(sample)
         for name, expected in theirs.items():
             if ours[name].shape != expected.shape:
                 message = (
@@ -90,25 +90,38 @@ def check_against_torch(
     return worst
 
 
-def torch_run(network: nn.Module, interface: Interface) -> Run:
-    """Wrap the network so that it takes and gives arrays by name, as an engine does."""
-    names = [spec.name for spec in interface.outputs]
+def torch_run(model: ExportModel) -> Run:
+    """Wrap a model so that it takes and gives arrays by name, as an engine does."""
+    names = [spec.name for spec in model.outputs]
+    device = next((tensor.device for tensor in model.network.parameters()), torch.device("cpu"))
 
     def run(inputs: Arrays) -> Arrays:
+        tensors = (torch.from_numpy(inputs[spec.name]).to(device) for spec in model.inputs)
         with torch.no_grad():
-            result = network(*(torch.from_numpy(inputs[spec.name]) for spec in interface.inputs))
-        tensors = result if isinstance(result, tuple) else (result,)
-        return {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+            result = model.network(*tensors)
+        outputs = result if isinstance(result, tuple) else (result,)
+        return {name: tensor.cpu().numpy() for name, tensor in zip(names, outputs, strict=True)}
 
     return run
 
 
-def _doubled(inputs: Mapping[str, Tensor], interface: Interface) -> dict[str, Tensor]:
+def torch_runs(models: Mapping[str, ExportModel]) -> dict[str, Run]:
+    """Wrap every model."""
+    return {name: torch_run(model) for name, model in models.items()}
+
+
+def arrays(inputs: Mapping[str, Tensor]) -> Arrays:
+    """Return inputs as an engine takes them."""
+    return {name: tensor.numpy() for name, tensor in inputs.items()}
+
+
+def _doubled(model: ExportModel) -> dict[str, Tensor]:
+    (inputs,) = model.examples
     return {
         spec.name: inputs[spec.name].repeat(
             *(2 if isinstance(size, str) else 1 for size in spec.shape)
         )
-        for spec in interface.inputs
+        for spec in model.inputs
     }
 
 

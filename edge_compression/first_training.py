@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,12 @@ from edge_compression import own_training
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.export import check_against_torch, export
-from edge_compression.job import TOOLS, metric_descriptions
-from edge_compression.protocol import OwnTrainer, SupervisedSkill, TrainedNetwork
+from edge_compression.job import EVALUATIONS, TOOLS, supervised
+from edge_compression.protocol import OwnTrainer, TrainedNetwork
 from edge_compression.results import TrainingReport
 from edge_compression.training import train
 from edge_compression.training_report import render_training
-from edge_compression.variants import Candidate, measure_variants
+from edge_compression.variants import Candidate, GraphFile, measure_variants, path_of
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from edge_compression.job import Job
     from edge_compression.recipe import TrainSettings
-    from edge_compression.results import Judgements
+    from edge_compression.results import Evaluations
 
 CHECKPOINT = "trained.pt"
 STATE = "train_state.pt"
@@ -52,30 +53,32 @@ def train_network(job: Job, *, restart: bool = False) -> TrainingReport:
     network = _first_network(job)
     if restart:
         forget(job.output)
-    trained, judgements = _train(job, network)
+    trained, evaluations = _train(job, network)
     checkpoint = job.output / CHECKPOINT
     save_checkpoint(checkpoint, job.skill, trained.network)
     network = load_checkpoint(checkpoint, job.skill)
 
     say("measuring")
     data = job.skill.uncompressed(job.data)
-    inputs = job.skill.example_inputs(data)
-    interface = job.skill.interface(data)
-    graph = export(network, inputs, interface)
-    check_against_torch(graph, network, inputs, interface)
-    candidate = Candidate("trained fp32", CHECKPOINT, "fp32", graph, network, data)
-    (variant,) = measure_variants(job.skill, [candidate])
+    models = job.skill.models(network, data)
+    graphs = {}
+    for name, model in models.items():
+        graph = export(model)
+        check_against_torch(graph, model)
+        graphs[name] = GraphFile(path_of(name, models, CHECKPOINT), "fp32", graph)
+    candidate = Candidate("trained fp32", "fp32", graphs, models, data)
+    (variant,) = measure_variants(job.evaluations, [candidate])
     curves = {name: list(curve) for name, curve in trained.curves.items()}
     report = TrainingReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        headline=job.skill.headline,
-        metric_descriptions=metric_descriptions(job.skill),
+        primary_metric=job.skill.primary_metric,
+        metrics=dict(job.skill.metrics),
         variant=variant,
         curve=curves.pop("loss", []),
         curves=curves,
-        judgements=judgements,
+        evaluations=evaluations,
         seconds=trained.seconds,
         tables={caption: [*map(dict, rows)] for caption, rows in trained.tables.items()},
         checkpoint_sha256=sha256(checkpoint),
@@ -92,30 +95,25 @@ def train_network(job: Job, *, restart: bool = False) -> TrainingReport:
 def forget(output: Path) -> None:
     """Remove what an earlier training in this folder left to go on from."""
     (output / STATE).unlink(missing_ok=True)
+    shutil.rmtree(output / EVALUATIONS, ignore_errors=True)
     own_training.forget(output)
 
 
-def _train(job: Job, network: nn.Module) -> tuple[TrainedNetwork, Judgements]:
+def _train(job: Job, network: nn.Module) -> tuple[TrainedNetwork, Evaluations]:
     if isinstance(job.skill, OwnTrainer):
         say("training")
         return own_training.train_by_skill(job, job.skill, network), []
-    if not isinstance(job.skill, SupervisedSkill):
-        message = (
-            f"the skill '{job.skill.name}' cannot be trained: its class must have what "
-            "edge_compression.protocol.SupervisedSkill or OwnTrainer has"
-        )
-        raise SettingError(message)
     settings: TrainSettings = job.train
     say(f"training for {settings.steps} steps")
     log = train(
-        job.skill,
+        supervised(job.skill, "train"),
         network,
         job.skill.uncompressed(job.data),
         settings,
         job.output / STATE,
         save_every=job.save_every,
     )
-    return TrainedNetwork(network, {"loss": log.curve}, log.seconds), log.judgements
+    return TrainedNetwork(network, {"loss": log.curve}, log.seconds), log.evaluations
 
 
 def _first_network(job: Job) -> nn.Module:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_compression.console import show, show_facts, show_json, show_table
-from edge_compression.job import metric_descriptions
+from edge_compression.protocol import CompressibleSkill
+from edge_compression.report_parts import explained
 from edge_runtime.bundle import load_bundle
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256
@@ -15,7 +16,7 @@ from edge_runtime.weights import described
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge_runtime.bundle import Bundle, Guard, Manifest, TensorSpec
+    from edge_runtime.bundle import Bundle, Guard, GuardLimit, Manifest, TensorSpec
     from edge_runtime.findings import Plan
 
 
@@ -115,20 +116,26 @@ def _engines(bundle: Bundle) -> list[dict[str, object]]:
 def _metrics(bundle: Bundle) -> dict[str, str]:
     """Return what the skill, if it is installed, says of the metrics in the table."""
     try:
-        known = metric_descriptions(load_skill(bundle.manifest.skill))
+        skill = load_skill(bundle.manifest.skill)
     except SettingError:
         return {}
+    if not isinstance(skill, CompressibleSkill):
+        return {}
     shown = {name for engine in bundle.manifest.engines.values() for name in engine.accuracy}
-    return {name: text for name, text in known.items() if name in shown}
+    return {name: explained(metric) for name, metric in skill.metrics.items() if name in shown}
 
 
 def _guard(guard: Guard | None) -> dict[str, object]:
     if guard is None:
         return {}
-    return {
-        "limit": f"{guard.metric} may drop by {guard.max_drop:g} from {guard.of:.4f}",
-        "forced": ", ".join(guard.forced) or "none",
-    }
+    limits = {f"limit of {limit.metric}": _limit(limit) for limit in guard.limits}
+    return {**limits, "forced": ", ".join(guard.forced) or "none"}
+
+
+def _limit(limit: GuardLimit) -> str:
+    bounds = {"at least": limit.at_least, "at most": limit.at_most}
+    said = [f"{word} {bound:.4f}" for word, bound in bounds.items() if bound is not None]
+    return f"{' and '.join(said)}, {limit.of:.4f} it was"
 
 
 def _plan(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from edge_compression.protocol import CompressibleSkill
+from edge_compression.protocol import CompressibleSkill, SupervisedSkill
 from edge_compression.recipe import load_recipe, train_model
 from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from edge_compression.recipe import LoadedRecipe
+    from edge_compression.evaluation import Evaluations
+    from edge_compression.recipe import LoadedRecipe, Recipe
 
 TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "numpy")
 """Distributions whose versions stand beside every result."""
+
+EVALUATIONS = "evaluations"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class Job:
     train: Any
     output: Path
     save_every: float
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was evaluated in the output folder, so that it is not evaluated again."""
+        from edge_compression.evaluation import Evaluations
+
+        return Evaluations(self.skill, self.output / EVALUATIONS)
 
     @property
     def checkpoint(self) -> Path:
@@ -77,9 +87,25 @@ def prepared(
     skill = compressible_skill(recipe.recipe.skill)
     data = recipe.data(skill.data_model)
     train = recipe.train(train_model(skill))
+    _require_metrics(skill, recipe.recipe)
     output = output or Path("output") / f"{recipe.recipe.name}{suffix}"
     with output_folder(output):
         yield Job(skill, recipe, data, train, output, save_every)
+
+
+def _require_metrics(skill: CompressibleSkill, recipe: Recipe) -> None:
+    """Refuse limits of metrics that the skill does not measure."""
+    sections = {"limits": recipe.limits}
+    if recipe.quantise is not None:
+        sections["quantise.limits"] = recipe.quantise.limits
+    for section, limits in sections.items():
+        for name in limits:
+            if name not in skill.metrics:
+                message = (
+                    f"{section}: the skill '{skill.name}' has no metric '{name}'; it has "
+                    f"{', '.join(skill.metrics)}"
+                )
+                raise SettingError(message)
 
 
 @contextmanager
@@ -102,11 +128,6 @@ def output_folder(output: Path) -> Iterator[None]:
         yield
 
 
-def metric_descriptions(skill: object) -> dict[str, str]:
-    """Return what a skill says of its metrics: name -> one line; not every skill does."""
-    return dict(getattr(skill, "metric_descriptions", {}))
-
-
 def compressible_skill(name: str) -> CompressibleSkill:
     """Find an installed skill that has a network to compress.
 
@@ -118,6 +139,21 @@ def compressible_skill(name: str) -> CompressibleSkill:
         message = (
             f"the skill '{name}' cannot be compressed: its class must have everything of "
             "edge_compression.protocol.CompressibleSkill"
+        )
+        raise SettingError(message)
+    return skill
+
+
+def supervised(skill: CompressibleSkill, wanted_by: str) -> SupervisedSkill:
+    """Return the skill as one that has batches and a loss.
+
+    Raises:
+        SettingError: it has none; the message says which key of the recipe asks for them.
+    """
+    if not isinstance(skill, SupervisedSkill):
+        message = (
+            f"{wanted_by} needs batches and a loss, which the skill '{skill.name}' has not (see "
+            "edge_compression.protocol.SupervisedSkill): leave it out of the recipe"
         )
         raise SettingError(message)
     return skill

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from edge_compression.protocol import ExportModel
 
 _PERCENTILES = (50, 95, 99)
 _FEWEST_ROUNDS = 10
 
 
-def parameters(network: nn.Module) -> int:
-    """Count the network's weights and biases."""
-    return sum(parameter.numel() for parameter in network.parameters())
+def parameters(*networks: nn.Module) -> int:
+    """Count the networks' weights and biases, those that they share once."""
+    return sum(
+        size for size in {id(p): p.numel() for net in networks for p in net.parameters()}.values()
+    )
 
 
 def macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:
@@ -37,9 +40,11 @@ def macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:
     return flops // 2
 
 
-def sizes(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return what pruning lessens: the network's "macs" and "parameters"."""
-    return {"macs": macs(network, inputs), "parameters": parameters(network)}
+def sizes(models: Mapping[str, ExportModel]) -> dict[str, int]:
+    """Return what pruning lessens: "macs" of one frame or decision, and "parameters"."""
+    work = sum(model.calls * macs(model.network, model.examples[0]) for model in models.values())
+    count = parameters(*(model.network for model in models.values()))
+    return {"macs": round(work), "parameters": count}
 
 
 def latencies(

@@ -9,7 +9,7 @@ from edge_compression.tensor_errors import quantised_tensors
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from edge_compression.calibration import Calibration
     from edge_compression.quantisation import Flavour
@@ -17,69 +17,79 @@ if TYPE_CHECKING:
 
 
 def protect(
-    calibration: Calibration,
+    calibrations: Mapping[str, Calibration],
     flavour: Flavour,
-    errors: Sequence[TensorError],
-    accuracy: Callable[[bytes], float],
-    floor: float,
+    errors: Mapping[str, Sequence[TensorError]],
+    over_limit: Callable[[Mapping[str, bytes]], str],
     *,
-    keep_float: Collection[str] = (),
-) -> tuple[bytes, list[str]]:
-    """Quantise, keeping the tensors with the worst errors in float until `floor` is met.
+    keep_float: Mapping[str, Collection[str]],
+) -> tuple[dict[str, bytes], list[tuple[str, str]]]:
+    """Quantise, keeping the tensors with the worst errors in float until the limits are met.
 
     One, two, four, eight ... tensors are tried, then between the last two numbers by halving, so
     that a hundred tensors take at most fifteen evaluations. That the fewest are found rests on
-    accuracy rising with every tensor that is kept.
+    the metrics getting better with every tensor that is kept.
 
     Args:
-        calibration: of the float32 graph.
+        calibrations: of the float32 graphs, by model.
         flavour: to quantise for.
-        errors: of the flavour's tensors.
-        accuracy: evaluates a graph; higher is better.
-        floor: least accuracy.
-        keep_float: tensors that stay in float in any case.
+        errors: of the flavour's tensors, by model.
+        over_limit: evaluates graphs by model; says which limits they miss, or nothing.
+        keep_float: tensors that stay in float in any case, by model.
 
     Returns:
-        The graph, and the tensors that are kept in float, those of `keep_float` first.
+        The graphs by model, and the (model, tensor) pairs that are kept in float, those of
+        `keep_float` first.
 
     Raises:
-        EngineError: the floor is not met with all tensors in float.
-        SettingError: `keep_float` names a tensor that the graph has not.
+        EngineError: the limits are not met with all tensors in float.
+        SettingError: `keep_float` names a tensor that a graph has not.
     """
-    ranked = [row.tensor for row in sorted(errors, key=lambda row: row.sqnr_db)]
-    kept = [*keep_float]
+    rows = [(name, row) for name, of in errors.items() for row in of]
+    ranked = [(name, row.tensor) for name, row in sorted(rows, key=lambda each: each[1].sqnr_db)]
+    kept = [(name, tensor) for name in calibrations for tensor in keep_float.get(name, ())]
     wanted = len(kept)
 
-    def keep(count: int) -> bytes:
+    def quantised(count: int) -> dict[str, bytes]:
+        return {
+            name: quantise(calibration, flavour, [t for of, t in kept[:count] if of == name])
+            for name, calibration in calibrations.items()
+        }
+
+    def keep(count: int) -> dict[str, bytes]:
         """Quantise with that many tensors kept, or with all where there are fewer."""
-        graph = quantise(calibration, flavour, kept[:count])
+        graphs = quantised(count)
         while len(kept) < count:
-            left = quantised_tensors(graph, calibration)
+            left = {
+                (name, tensor)
+                for name, calibration in calibrations.items()
+                for tensor in quantised_tensors(graphs[name], calibration)
+            }
             if not left:
                 break
-            kept.append(next(name for name in [*ranked, *sorted(left)] if name in left))
-            graph = quantise(calibration, flavour, kept)
-        return graph
+            kept.append(next(each for each in [*ranked, *sorted(left)] if each in left))
+            graphs = quantised(len(kept))
+        return graphs
 
-    too_few, count, reached = wanted - 1, wanted, 0.0
+    too_few, count, reasons = wanted - 1, wanted, ""
     while True:
-        graph = keep(count)
+        graphs = keep(count)
         count = min(count, len(kept))
         if count == too_few:
             message = (
-                f"with all tensors in float the {flavour} engine reaches {reached:.4f}, less than "
-                f"{floor:.4f}: allow a larger quantise.max_drop, or tune for longer"
+                f"with all tensors in float the {flavour} engine is over the limit: {reasons}; "
+                "give wider quantise.limits, or tune for longer"
             )
             raise EngineError(message)
-        reached = accuracy(graph)
-        if reached >= floor:
+        reasons = over_limit(graphs)
+        if not reasons:
             break
         too_few, count = count, wanted + max(1, 2 * (count - wanted))
     while count - too_few > 1:
         middle = (too_few + count) // 2
         tried = keep(middle)
-        if accuracy(tried) >= floor:
-            graph, count = tried, middle
-        else:
+        if over_limit(tried):
             too_few = middle
-    return graph, kept[:count]
+        else:
+            graphs, count = tried, middle
+    return graphs, kept[:count]

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 _MOMENTUM = 0.02  # of the running statistics, which small batches would make restless
 
 
-class Trainee(nn.Module):
-    """A network in training, with what stands behind its layers for that time."""
+class Normalised(nn.Module):
+    """A network in training, with batch norms behind its convolutions for that time."""
 
     def __init__(
-        self, network: nn.Module, *, normalise: bool = False, spared: Sequence[nn.Module] = ()
+        self, network: nn.Module, *, normalise: bool = False, excluded: Sequence[nn.Module] = ()
     ) -> None:
         """Put batch normalisation, if wanted, behind every convolution with a bias to take it in.
 
@@ -39,7 +39,7 @@ class Trainee(nn.Module):
         Args:
             network: is trained in place.
             normalise: whether there is to be batch normalisation.
-            spared: layers that nothing is put behind, such as the output's.
+            excluded: layers that nothing is put behind, such as the output's.
 
         Raises:
             SettingError: no layer can be normalised.
@@ -52,7 +52,7 @@ class Trainee(nn.Module):
             if normalise
             and isinstance(layer, nn.Conv2d)
             and layer.bias is not None
-            and layer not in spared
+            and layer not in excluded
         }
         if normalise and not self._layers:
             message = (
@@ -66,8 +66,8 @@ class Trainee(nn.Module):
         )
 
     @contextmanager
-    def assembled(self) -> Iterator[None]:
-        """Let the network itself, however it is called, compute with what stands behind it."""
+    def attached(self) -> Iterator[None]:
+        """Let the network itself, however it is called, compute with its batch norms."""
         hooks = [
             layer.register_forward_hook(_behind(cast("nn.BatchNorm2d", norm)))
             for layer, norm in zip(self._layers.values(), self.norms, strict=True)
@@ -79,7 +79,7 @@ class Trainee(nn.Module):
                 hook.remove()
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the network's `state_dict` as it computes alone what the trainee computes."""
+        """Return the network's `state_dict` with the batch norms folded into it."""
         weights = dict(self.network.state_dict())
         for name, norm in zip(self._layers, self.norms, strict=True):
             norm = cast("nn.BatchNorm2d", norm)

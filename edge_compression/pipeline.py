@@ -6,16 +6,15 @@ import shutil
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-import torch
-
 from edge_compression import measure
 from edge_compression.aware import input_peaks, simulate
-from edge_compression.bundling import losers, make_bundle, source
-from edge_compression.calibration import calibration_images, require_images
+from edge_compression.bundling import make_bundle, over_limits, source
+from edge_compression.calibration import calibration_inputs
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.engines import make_engines
-from edge_compression.job import TOOLS, metric_descriptions
+from edge_compression.export import torch_runs
+from edge_compression.job import EVALUATIONS, TOOLS, supervised
 from edge_compression.pruning import describe_layers
 from edge_compression.report import HTML_FILE, render
 from edge_compression.results import JSON_FILE, CompressionReport, Failure
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edge_compression.job import Job
+    from edge_compression.protocol import Arrays
+    from edge_compression.recipe import QuantiseSettings
     from edge_compression.results import Stage
 
 PRUNED = "pruned.pt"
@@ -44,7 +45,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
 
     The output folder gets `bundle/`, `report.json`, `report.html`; where the network is changed
     also `pruned.pt`, `unpruned.onnx`, and what a run that was cut off goes on from: `stages/`,
-    `aware_state.pt`. An engine that loses more than the recipe's `max_drop` is left out of the
+    `aware_state.pt`. An engine that does not meet the recipe's `limits` is left out of the
     bundle unless `force` is given. With `restart` what an earlier run has trained is forgotten, as
     soon as the checkpoint is known to be good and the data to have enough calibration images.
 
@@ -56,25 +57,26 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     original = load_checkpoint(job.checkpoint, job.skill)
     origin = source(job)
     if job.recipe.recipe.quantise is not None:
-        require_images(job.skill, job.data, job.recipe.recipe.quantise)
+        _calibration(job, original, job.recipe.recipe.quantise)
     if restart:
         shutil.rmtree(job.output / STAGES, ignore_errors=True)
+        shutil.rmtree(job.output / EVALUATIONS, ignore_errors=True)
         (job.output / AWARE_STATE).unlink(missing_ok=True)
     smaller, stages, aware_curve = _smaller(job, original)
     made = make_engines(job, original, smaller)
     say(f"measuring {', '.join(candidate.name for candidate in made.candidates)}")
-    variants = measure_variants(job.skill, made.candidates)
-    too_bad = losers(job, variants)
+    variants = measure_variants(job.evaluations, made.candidates)
+    too_bad = over_limits(job, variants)
     left_out = {**made.failures, **({} if force else too_bad)}
     forced = {name: too_bad[name] for name in too_bad if name not in left_out}
     bundle = make_bundle(job, origin, made.candidates, variants, left_out=left_out, forced=forced)
-    unpruned = measure.macs(original, job.skill.example_inputs(job.data))
+    unpruned = measure.sizes(job.skill.models(original, job.data))["macs"]
     report = CompressionReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        headline=job.skill.headline,
-        metric_descriptions=metric_descriptions(job.skill),
+        primary_metric=job.skill.primary_metric,
+        metrics=dict(job.skill.metrics),
         variants=variants,
         failures=[Failure(variant=name, reason=reason) for name, reason in left_out.items()],
         stages=stages,
@@ -86,7 +88,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
         bundle_digest=bundle.digest if bundle else "",
         tools=tool_versions(*TOOLS),
         host=describe_host(),
-        max_drop=job.recipe.recipe.max_drop,
+        limits=job.recipe.recipe.limits,
         forced=list(forced),
         macs_lost_to_input=1 - unpruned / variants[0].macs,
         macs_lost_to_pruning=1 - variants[-1].macs / unpruned,
@@ -94,9 +96,9 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
     render(report, job.output / HTML_FILE)
     if bundle is None:
-        worst = "; ".join(f"{name} {reason}" for name, reason in too_bad.items())
+        worst = "; ".join(f"{name}: {reason}" for name, reason in too_bad.items())
         message = (
-            f"no bundle was written: {worst}; prune less, tune longer, raise max_drop, or give "
+            f"no bundle was written: {worst}; prune less, tune longer, widen the limits, or give "
             f"--force ({job.output / HTML_FILE} shows all)"
         )
         raise SettingError(message)
@@ -127,17 +129,13 @@ def _smaller(
     log = TrainingLog()
     if recipe.quantise is not None and aware is not None:
         say(f"training with simulated quantisation for {aware.steps} steps")
-        images = calibration_images(
-            job.skill, job.data, recipe.quantise, list(job.skill.example_inputs(job.data))
-        )
-        peaks = input_peaks(
-            network, (tuple(map(torch.from_numpy, image.values())) for image in images)
-        )
+        models = job.skill.models(network, job.data)
+        peaks = input_peaks(network, models, _calibration(job, network, recipe.quantise))
         state = job.output / AWARE_STATE
         chosen = recipe.quantise.model_dump(include={"calibration_images", "seed"})
         with simulate(network, peaks):
             log = train(
-                job.skill,
+                supervised(job.skill, "quantise.aware"),
                 network,
                 job.data,
                 aware,
@@ -148,3 +146,10 @@ def _smaller(
     # From here on the network is the one of the file, so that the file is known to load.
     save_checkpoint(job.output / PRUNED, job.skill, network)
     return load_checkpoint(job.output / PRUNED, job.skill), stages, log.curve
+
+
+def _calibration(
+    job: Job, network: nn.Module, settings: QuantiseSettings
+) -> dict[str, list[Arrays]]:
+    models = job.skill.models(network.eval(), job.data)
+    return calibration_inputs(job.skill, models, torch_runs(models), job.data, settings)

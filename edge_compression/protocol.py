@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import TensorSpec
 
-Split = Literal["train", "calibration"]
-"""What batches come from."""
-
-JudgedSplit = Literal["validation", "held_out"]
-"""What is judged on: choices are made on the validation split, reports quote the held-out one."""
+Split = Literal["validation", "held_out"]
+"""Of the data: choices are made on the validation split, reports quote the held-out one."""
 
 Batch = dict[str, "Tensor"]
 Arrays = dict[str, "NDArray[Any]"]
@@ -43,19 +40,38 @@ RecipePath = Annotated[Path, AfterValidator(_from_recipe_folder)]
 
 
 @dataclass(frozen=True)
-class Interface:
-    """How a bundle's engines are spoken to; it is copied into the manifest.
+class ExportModel:
+    """One network of a skill as it is exported: a file for each flavour, an entry of the manifest.
 
     Attributes:
-        inputs: the network's inputs, in the order of its `forward`; a dimension that is a string
-            is dynamic in the exported graph, and the same string means the same size.
-        outputs: the network's outputs, in the order that `forward` returns them.
+        network: what is traced; its parameters are those of the trained network, of which it may be
+            a part or a view.
+        inputs: in the order of its `forward`; a dimension that is a string is dynamic in the
+            exported graph, and the same string means the same size.
+        outputs: in the order in which `forward` returns them.
+        examples: inputs by name, in `forward`'s order. The first is a typical one: graphs are
+            traced, MACs counted and latencies measured on it. The last is the largest. Where there
+            are several, the exported graph is compared with torch on each of them; where there is
+            one, on one of twice the size, too.
+        calls: for one frame or one decision, on average.
+    """
+
+    network: nn.Module
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[TensorSpec]
+    examples: Sequence[Mapping[str, Tensor]]
+    calls: float = 1.0
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """What a skill notes in a bundle's manifest beside its models.
+
+    Attributes:
         names: keypoints or classes, in the order of the output's channels.
         settings: whatever else the skill's run time needs, as JSON values.
     """
 
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
     names: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -203,10 +219,10 @@ class EvaluableSkill(Protocol):
 
 @runtime_checkable
 class CompressibleSkill(Protocol):
-    """One network of a skill, seen by compression.
+    """A skill's networks, seen by compression.
 
-    `data` is always an instance of `data_model`, made from the recipe's `data` section. A skill may
-    also have `metric_descriptions`, a dict: what each metric of `evaluate` counts, in one line.
+    They are trained, pruned and kept in checkpoints as one torch network, and exported as one model
+    or several. `data` is always an instance of `data_model`, made from the recipe's `data` section.
     """
 
     @property
@@ -214,8 +230,12 @@ class CompressibleSkill(Protocol):
         """The skill's entry-point name, which is also the recipe's `skill`."""
 
     @property
-    def headline(self) -> str:
-        """The metric that reports quote, one key of what `evaluate` returns; higher is better."""
+    def metrics(self) -> Mapping[str, Metric]:
+        """What `evaluate` measures, by name. Not every evaluation needs to have all of them."""
+
+    @property
+    def primary_metric(self) -> str:
+        """The metric that choices are made by and reports quote; `evaluate` always has it."""
 
     @property
     def data_model(self) -> type[BaseModel]:
@@ -228,79 +248,101 @@ class CompressibleSkill(Protocol):
         is undone: the network as it came is measured with this.
         """
 
-    def subset(self, data: Any, samples: int) -> Any:  # noqa: ANN401 - of the skill's own type
-        """Return the data section with about so many samples to train on, if it has more.
-
-        For what looks at a few batches only, so that no more data is made than is used.
-        """
-
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
         """Make the network that `network_config` described; `{}` is the unpruned default."""
 
     def network_config(self, network: nn.Module) -> dict[str, Any]:
         """Describe the network, pruned or not, as JSON values for `build_network`."""
 
-    def example_inputs(self, data: Any) -> dict[str, Tensor]:  # noqa: ANN401 - the skill's
-        """Inputs of the size that a robot with `data` uses, by ONNX name, in `forward`'s order.
+    def models(self, network: nn.Module, data: Any) -> dict[str, ExportModel]:  # noqa: ANN401
+        """Return what of the network is exported, by the models' names in the bundle.
 
-        Graphs are traced, MACs counted and latencies measured on them.
+        A skill of one model calls it by its own name. Their sizes are those that a robot with
+        `data` uses.
         """
 
-    def interface(self, data: Any) -> Interface:  # noqa: ANN401 - of the skill's own type
-        """Describe the engines' inputs and outputs."""
+    def bundle_settings(self, data: Any) -> BundleSettings:  # noqa: ANN401 - the skill's own
+        """Return what else the manifest is to say."""
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
-        """Modules whose filters stay, such as the output layer."""
+        """Modules whose filters stay, such as the output layer, or what another model reads."""
+
+    def calibration(
+        self,
+        runs: Mapping[str, Run],
+        data: Any,  # noqa: ANN401 - of the skill's own type
+        count: int,
+        seed: int,
+    ) -> Iterator[Mapping[str, Arrays]]:
+        """Yield real inputs by model, of `count` frames or decisions at least.
+
+        They set the ranges of eight-bit engines. `runs` are the models in float: what one of them
+        reads may come from another, as in a rollout. An item may have some models only; each model
+        is in one item at least. The same arguments give the same inputs.
+        """
 
     def data_digest(self, data: Any) -> str:  # noqa: ANN401 - of the skill's own type
-        """Hash the content that the batches are made from: files, not only their paths.
+        """Hash the content that training and evaluation use: files, not only their paths.
 
-        A training goes on only from a state that was trained on the same content.
+        A training goes on only from a state that was trained on the same content, and nothing that
+        was evaluated on the same content is evaluated again.
         """
 
     def evaluate(
         self,
-        run: Run,
+        runs: Mapping[str, Run],
         data: Any,  # noqa: ANN401 - of the skill's own type
-        split: JudgedSplit,
+        split: Split,
     ) -> dict[str, float]:
-        """Measure on labelled data; `run` takes and gives arrays by ONNX name."""
+        """Measure on labelled data; a run takes and gives arrays by name, as its model says.
+
+        A metric without a value, such as the precision of what finds nothing, is NaN.
+        """
 
 
 @runtime_checkable
 class SupervisedSkill(CompressibleSkill, Protocol):
-    """A skill whose network learns from batches by a loss, and from a larger network.
+    """A skill whose network learns from batches by a loss.
 
     `compress train` asks for it unless the skill has its own trainer; tuning, training for eight
     bits and the saliency `taylor` always do.
     """
 
+    def subset(self, data: Any, samples: int) -> Any:  # noqa: ANN401 - of the skill's own type
+        """Return the data section with about so many samples to train on, if it has more.
+
+        For what looks at a few batches only, so that no more data is made than is used.
+        """
+
     def batches(
         self,
         data: Any,  # noqa: ANN401 - of the skill's own type
-        split: Split,
         batch_size: int,
         seed: int,
         start_step: int,
     ) -> Iterator[Batch]:
-        """Yield the split's batches from `start_step` on.
+        """Yield training batches from `start_step` on, without end.
 
         Batch k depends on (seed, k) alone, never on the batches before it, so that a training
         that was cut off goes on as if it had not been. It runs in a thread beside the training:
-        work in NumPy, OpenCV or torch, which let go of the interpreter. "train" never ends;
-        "calibration" may. Keys include those of `example_inputs`. Where a batch has the key
+        work in NumPy, OpenCV or torch, which let go of the interpreter. Where a batch has the key
         `sample`, (n,) int64, whatever comes under one number is always the same.
         """
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the scalar to minimise. Under autocast the network's output may be bfloat16."""
 
-    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+
+@runtime_checkable
+class DistillableSkill(SupervisedSkill, Protocol):
+    """A skill whose network also learns from a larger one, where a recipe has `distil`."""
+
+    def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Return what a teacher says to each sample of the batch, (n, ...). Gradients are off."""
 
-    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
-        """Return the batch with `share` of a teacher's answers mixed into what is to be learnt.
+    def blend_targets(self, batch: Batch, outputs: Tensor, share: float) -> Batch:
+        """Return the batch with `share` of a teacher's outputs mixed into the targets.
 
-        A small network that learns from a large one's answers also learns what the large one is
+        A small network that learns from a large one's outputs also learns what the large one is
         unsure of (Hinton et al. 2015).
         """

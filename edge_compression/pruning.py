@@ -16,11 +16,11 @@ from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from pydantic import BaseModel
     from torch import nn
 
+    from edge_compression.evaluation import Evaluations
     from edge_compression.protocol import CompressibleSkill
     from edge_compression.recipe import PruneSettings
     from edge_compression.results import Sensitivity
@@ -50,21 +50,20 @@ def prune(
     settings: PruneSettings,
     *,
     keep: Mapping[str, int],
-    notes: Path,
+    evaluations: Evaluations,
 ) -> Pruned:
     """Return a copy of the network that is within `keep`; the network stays as it is.
 
     How many filters each group of layers loses is the allocation's matter (see `allocation`), which
     ones is that of their saliency: the least salient go first. `keep` is the most that may be left
-    of the network's "macs" and "parameters"; sensitivity trials are noted in the file `notes`, so
-    that none is done twice. Where filters are so large that the budget is missed by more than half
-    a point, that is said.
+    of the network's "macs" and "parameters"; sensitivity trials are kept by `evaluations`, so that
+    none is done twice. Where filters are so large that the budget is missed by more than half a
+    point, that is said.
 
     Raises:
         SettingError: nothing can be pruned, or `keep` cannot be met.
     """
-    inputs = skill.example_inputs(data)
-    groups = prunable_groups(skill, network, inputs)
+    groups = prunable_groups(skill, network, data)
     salient = saliencies(settings.saliency, skill, network, data, groups)
     sensitivity = None
     if settings.allocation == "uniform":
@@ -73,14 +72,17 @@ def prune(
         rules = [allocation.ranked(groups, salient)]
     else:
         methods = [settings.saliency]
-        sensitivity = analyse(skill, network, data, settings.trial_rates, methods, notes=notes)
+        sensitivity = analyse(
+            skill, network, data, settings.trial_rates, methods, evaluations=evaluations
+        )
         rules = allocation.by_sensitivity(sensitivity, settings.saliency, list(keep))
     counts = allocation.solve(
-        network, inputs, groups, rules, keep=keep, multiple_of=settings.multiple_of
+        skill, network, data, groups, rules, keep=keep, multiple_of=settings.multiple_of
     )
     order = {name: scores.argsort(stable=True).tolist() for name, scores in salient.items()}
-    smaller = without(network, inputs, {name: order[name][:n] for name, n in counts.items()})
-    sizes, before = measure.sizes(smaller, inputs), measure.sizes(network, inputs)
+    goes = {name: order[name][:count] for name, count in counts.items()}
+    smaller = without(skill, network, data, goes)
+    sizes, before = (measure.sizes(skill.models(each, data)) for each in (smaller, network))
     spare = {name: (most - sizes[name]) / before[name] for name, most in keep.items()}
     if min(spare.values()) > _NEAR:
         shares = " and ".join(f"{share:.1%} of the {name}" for name, share in spare.items())
@@ -95,7 +97,7 @@ def describe_layers(
     """Compare every convolution and linear layer before and after, in the network's order."""
     tied_to: dict[str, str] = {}
     with suppress(SettingError):  # where nothing can be pruned, nothing is tied
-        groups = prunable_groups(skill, network, skill.example_inputs(data))
+        groups = prunable_groups(skill, network, data)
         tied_to.update((layer, group.name) for group in groups for layer in group.layers[1:])
     return [
         PrunedLayer(

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema
 
+from edge_compression.limits import Limit  # noqa: TC001 - pydantic reads it
 from edge_compression.protocol import OwnTrainer, RecipePath
 from edge_runtime.errors import SettingError
 from edge_runtime.share import share_directory
@@ -42,12 +43,15 @@ class TrainSettings(_Section):
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="bf16: forward pass under autocast, weights stay float32"
     )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="where it trains and is evaluated meanwhile; cuda: a GPU"
+    )
     normalise: bool = Field(
         default=False,
         description="batch normalisation behind the convolutions while they train, which bears a "
         "higher learning_rate; it ends up in their weights and costs the network nothing",
     )
-    judge_every: int | None = Field(
+    evaluate_every: int | None = Field(
         default=None,
         gt=0,
         description="steps between evaluations on the validation split, of which the best weights "
@@ -61,8 +65,8 @@ class TrainSettings(_Section):
 
     @model_validator(mode="after")
     def _patience_waits_for_something(self) -> TrainSettings:
-        if self.patience is not None and self.judge_every is None:
-            message = "patience counts evaluations: give judge_every, too"
+        if self.patience is not None and self.evaluate_every is None:
+            message = "patience counts evaluations: give evaluate_every, too"
             raise ValueError(message)
         return self
 
@@ -74,7 +78,7 @@ class TuneSettings(TrainSettings):
         default=0.0,
         ge=0,
         le=1,
-        description="share of a larger network's answers in what the small one is to learn: of "
+        description="share of a larger network's outputs in what the small one is to learn: of "
         "the unpruned one or that of an earlier stage, whichever validates best",
     )
     interpolation: float = Field(
@@ -142,22 +146,24 @@ class PruneSettings(_Section):
 class QuantiseSettings(_Section):
     """Static INT8 quantisation of the exported graph."""
 
-    calibration_images: int = Field(default=64, gt=0, description="of the split `calibration`")
+    calibration_images: int = Field(
+        default=64, gt=0, description="frames or decisions that set the ranges"
+    )
     method: Literal["minmax", "entropy", "percentile", "best"] = Field(
         default="minmax",
         description="how an activation's range is found from what was observed; best: all three, "
         "and the one that validates best ships",
     )
     seed: int = Field(default=0, ge=0, description="of the choice of images")
-    keep_float: tuple[str, ...] = Field(
-        default=(), description="tensors of the exported graph that are not quantised"
+    keep_float: tuple[str, ...] | dict[str, tuple[str, ...]] = Field(
+        default=(),
+        description="tensors of the exported graph that are not quantised; with several models a "
+        "list for each",
     )
-    max_drop: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="of the headline by quantising: while it is more, the tensors with the worst "
-        "error are kept in float",
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="by metric, of quantising alone, on the validation split; 1x is the float "
+        "engine's: while one is not met, the tensors with the worst error are kept in float",
     )
     aware: TrainSettings | None = Field(
         default=None, description="training with simulated quantisation before it is done"
@@ -188,12 +194,10 @@ class Recipe(_Section):
     )
     fp16: bool = Field(default=False, description="also make an engine in half precision")
     quantise: QuantiseSettings | None = Field(default=None, description="absent: no int8 engine")
-    max_drop: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="of the headline against the checkpoint: an engine that loses more is not put "
-        "into the bundle, unless --force is given",
+    limits: dict[str, Limit] = Field(
+        default_factory=dict,
+        description="by metric, on held-out data; 1x is the checkpoint's: an engine that does not "
+        "meet them is not put into the bundle, unless --force is given",
     )
 
     @model_validator(mode="after")

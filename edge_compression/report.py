@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from edge_compression.report_parts import begin_page, end_page, exact, percent
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge_compression.results import CompressionReport, TensorError, Variant
+    from edge_report.front import Better
 
 HTML_FILE = "report.html"
 
@@ -26,7 +26,7 @@ _MOST_TENSORS = 40  # in a picture; the table has them all
 _COSTS: dict[str, tuple[str, Callable[[Variant], float]]] = {
     "MACs": ("million MACs", lambda variant: variant.macs / 1e6),
     "bytes": ("KiB on disk", lambda variant: variant.bytes / 1024),
-    "time": ("ms a run, median", lambda variant: variant.median),
+    "time": ("ms, median", lambda variant: variant.median),
 }
 
 
@@ -63,10 +63,11 @@ def fronts(report: CompressionReport) -> dict[str, list[str]]:
     return {
         cost: pareto_front(
             {
-                variant.name: (value(variant), variant.accuracy[report.headline])
+                variant.name: (value(variant), variant.accuracy[report.primary_metric])
                 for variant in report.variants
                 if variant.name not in rejected
-            }
+            },
+            _better(report),
         )
         for cost, (_, value) in _COSTS.items()
     }
@@ -76,25 +77,33 @@ def _rejected(report: CompressionReport) -> set[str]:
     return {failure.variant for failure in report.failures}
 
 
+def _better(report: CompressionReport) -> Better:
+    return report.metrics[report.primary_metric].better
+
+
 def _limit(report: CompressionReport) -> float | None:
     """Return the worst metric that the recipe accepts."""
-    drop = report.max_drop
-    return None if drop is None else report.variants[0].accuracy[report.headline] - drop
+    name = report.primary_metric
+    if name not in report.limits:
+        return None
+    bounds = report.limits[name].bounds(report.variants[0].accuracy[name])
+    return next((bound for bound in bounds if math.isfinite(bound)), None)
 
 
 def _key_figures(report: CompressionReport) -> list[KeyFigure]:
     first, ours, limit = report.variants[0], chosen(report), _limit(report)
     accepted = "no limit" if limit is None else f"limit {exact(limit)}"
+    sizes: list[tuple[str, Callable[[Variant], float]]] = [
+        ("parameters", lambda variant: variant.parameters),
+        *_COSTS.values(),
+    ]
     return [
         KeyFigure(
-            f"{report.headline}, {ours.name}",
-            exact(ours.accuracy[report.headline]),
-            f"{exact(first.accuracy[report.headline])} before, {accepted}",
+            f"{report.primary_metric}, {ours.name}",
+            exact(ours.accuracy[report.primary_metric]),
+            f"{exact(first.accuracy[report.primary_metric])} before, {accepted}",
         ),
-        *(
-            KeyFigure(label, value(ours), _before(ours, first, value))
-            for label, value in (("parameters", attrgetter("parameters")), *_COSTS.values())
-        ),
+        *(KeyFigure(label, value(ours), _before(ours, first, value)) for label, value in sizes),
     ]
 
 
@@ -117,22 +126,23 @@ def _notes(report: CompressionReport) -> list[str]:
 def _add_variants(page: Page, report: CompressionReport) -> None:
     for cost, (label, value) in _COSTS.items():
         chart = pareto_chart(
-            {v.name: (value(v), v.accuracy[report.headline]) for v in report.variants},
+            {v.name: (value(v), v.accuracy[report.primary_metric]) for v in report.variants},
             label,
-            report.headline,
+            report.primary_metric,
+            better=_better(report),
             rejected=_rejected(report),
             limit=_limit(report),
         )
-        page.picture(f"{report.headline} against {cost}", chart)
+        page.picture(f"{report.primary_metric} against {cost}", chart)
     times = {v.name: v.latency_ms for v in report.variants if v.latency_ms}
-    page.picture("Time of one run of the network", latency_chart(times))
+    page.picture("Time of one frame or decision", latency_chart(times))
     page.table(
         "Variants",
         _rows(report),
-        "All in ONNX Runtime on this host, timed in turns, but for TensorRT's, which are not timed "
-        "here; MACs and time of one run. Best of: no other has less of it at no lower "
-        f"{report.headline}; dominated: for each of the three there is such another; rejected: not "
-        "in the bundle, for the reason below.",
+        "MACs and time are of one frame or decision; all ran in ONNX Runtime here, in turns, "
+        "but for TensorRT's, which are not timed. Best of: no other has less of it and no "
+        f"worse {report.primary_metric}; dominated: for each of the three there is such another; "
+        "rejected: not in the bundle, for the reason below.",
     )
     page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
     if any(len(variant.accuracy) > 1 for variant in report.variants):
@@ -152,7 +162,7 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
     return [
         {
             **row,
-            report.headline: exact(variant.accuracy[report.headline]),
+            report.primary_metric: exact(variant.accuracy[report.primary_metric]),
             "best of": "rejected"
             if variant.name in rejected
             else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
@@ -163,7 +173,7 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
             else "yes",
         }
         for variant, row in zip(
-            report.variants, rows(report.variants, report.headline), strict=True
+            report.variants, rows(report.variants, report.primary_metric), strict=True
         )
     ]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from edge_compression.protocol import Metric
     from edge_compression.results import (
         CompressionReport,
         Sensitivity,
@@ -63,10 +64,16 @@ def begin_page(
 
 
 def end_page(page: Page, path: Path, report: Report, source: Mapping[str, object]) -> None:
-    """Add what the metrics are, as far as the skill says, and what was used; write the page."""
-    page.facts("What the metrics are", report.metric_descriptions)
+    """Add what the metrics are and what was used; write the page."""
+    page.facts("What the metrics are", {n: explained(m) for n, m in report.metrics.items()})
     page.facts("Made from", {**source, **report.host, **report.tools})
     page.write(path)
+
+
+def explained(metric: Metric) -> str:
+    """Say what a metric counts, in which unit, and which values are good."""
+    unit = f" [{metric.unit}]" if metric.unit else ""
+    return f"{metric.description}{unit}; {metric.better} is better"
 
 
 def add_training_curves(

@@ -26,16 +26,16 @@ def add_stages(page: Page, report: CompressionReport) -> None:
     """Add what every turn of pruning and fine-tuning did to the network."""
     stages = {f"stage {number}": stage for number, stage in _numbered(report)}
     turns = {
-        name: (stage.curve, [(0, stage.pruned_accuracy), *stage.judgements])
+        name: (stage.curve, [(0, stage.pruned_accuracy), *stage.evaluations])
         for name, stage in stages.items()
-        if stage.curve or stage.judgements
+        if stage.curve or stage.evaluations
     }
     if report.aware_curve:
         turns["simulated quantisation"] = (report.aware_curve, [])
-    add_training_curves(page, report.headline, turns)
-    add_sensitivity(page, report.headline, _curves(report))
+    add_training_curves(page, report.primary_metric, turns)
+    add_sensitivity(page, report.primary_metric, _curves(report))
     page.table(
-        f"Stages: {report.headline} on the validation split",
+        f"Stages: {report.primary_metric} on the validation split",
         [
             {
                 "stage": name,

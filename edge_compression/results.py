@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_compression.limits import Limit  # noqa: TC001 - pydantic reads it
 from edge_compression.protocol import Metric  # noqa: TC001 - pydantic reads it
 from edge_runtime.bundle import EngineFile, Source
 from edge_runtime.errors import SettingError, first_problem
+from edge_runtime.findings import Precision  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +23,7 @@ UNPRUNED = "unpruned.onnx"
 """The graph of the network as it came, beside the bundle of what was made of it."""
 
 
-Judgements = list[tuple[int, float]]
+Evaluations = list[tuple[int, float]]
 """(step, primary metric on the validation split)."""
 
 
@@ -28,24 +31,57 @@ class _Result(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class Variant(EngineFile):
-    """One row of the report; MACs and latencies are of one run on the skill's example inputs.
+class Graph(EngineFile):
+    """The file of one model of a variant; figures are of one run.
+
+    Attributes:
+        file: in the output folder or in the bundle.
+    """
+
+    file: str
+
+
+class Variant(_Result):
+    """One row of the report: a graph for each model.
 
     Quantised parameters count as one each. All variants are timed in turns, but for TensorRT's,
     whose `latency_ms` is empty: its time on the processor says nothing about it.
 
     Attributes:
         name: what was done to the network, such as "pruned int8".
-        file: of the graph, in the output folder or in the bundle.
+        precision: of its graphs; in eight bits some of them may have stayed in float.
+        parameters: of all models, those that they share once.
+        macs: of one frame or decision, on the models' first examples.
+        bytes: of all files.
+        accuracy: by metric, on held-out data.
+        latency_ms: of one frame or decision, by percentile: of each model so many times as it is
+            called.
+        graphs: by model.
     """
 
     name: str
-    file: str
+    precision: Precision
+    parameters: int
+    macs: int
+    bytes: int
+    accuracy: dict[str, float]
+    latency_ms: dict[str, float]
+    graphs: dict[str, Graph]
 
     @property
     def median(self) -> float:
-        """Milliseconds of one run; NaN where time was not taken."""
+        """Milliseconds of one frame or decision; NaN where time was not taken."""
         return self.latency_ms.get("p50", math.nan)
+
+    @property
+    def files(self) -> list[str]:
+        """Of all models."""
+        return [graph.file for graph in self.graphs.values()]
+
+    @property
+    def is_original(self) -> bool:
+        """Whether it is the network as it came, beside what was made of it."""
+        return all(PurePosixPath(file).name == UNPRUNED for file in self.files)
 
 
 class PrunedLayer(_Result):
@@ -65,13 +101,13 @@ class PrunedLayer(_Result):
     tied_to: str
 
 
-class Trial(_Result):
-    """One layer group pruned alone, without tuning, and judged on the validation split.
+class PruningTrial(_Result):
+    """One layer group pruned alone, without tuning, and evaluated on the validation split.
 
     Attributes:
         saliency: that ranked the filters.
         rate: share of the group's filters that went.
-        accuracy: the headline.
+        accuracy: the primary metric.
         lost: what the network lost by it, as shares of its "macs" and "parameters".
     """
 
@@ -96,14 +132,14 @@ class GroupSensitivity(_Result):
     layers: list[str]
     filters: int
     sensitivity: dict[str, float]
-    trials: list[Trial]
+    trials: list[PruningTrial]
 
 
 class Sensitivity(_Result):
     """All groups of a network.
 
     Attributes:
-        accuracy: the headline of the network as it is, on the validation split.
+        accuracy: the primary metric of the network as it is, on the validation split.
     """
 
     accuracy: float
@@ -117,10 +153,10 @@ class Stage(_Result):
         sensitivity: measured before the pruning; None where the recipe does not ask for it.
         rates: share of the filters that each group lost in this stage.
         lost: of the unpruned network's "macs" and "parameters", up to and with this stage.
-        pruned_accuracy: the headline on the validation split after pruning.
+        pruned_accuracy: the primary metric on the validation split after pruning.
         accuracy: the same after tuning.
         curve: (step, mean loss) of the tuning.
-        judgements: (step, headline on the validation split) during the tuning.
+        evaluations: (step, primary metric on the validation split) during the tuning.
         seconds: that the tuning took, over all its sittings.
     """
 
@@ -130,7 +166,7 @@ class Stage(_Result):
     pruned_accuracy: float
     accuracy: float
     curve: list[tuple[int, float]]
-    judgements: list[tuple[int, float]]
+    evaluations: Evaluations
     seconds: float
 
 
@@ -172,18 +208,19 @@ class CompressionReport(_Result):
         source: as in the bundle's manifest.
         bundle_digest: sha256 of the bundle's manifest, as diagnostics show it; empty where no
             bundle was written.
-        max_drop: what the recipe allows the headline to lose against the first variant.
-        forced: variants that lose more and are in the bundle nevertheless.
+        limits: of the recipe, by metric; 1x is the first variant's.
+        forced: variants that are over a limit and are in the bundle nevertheless.
         macs_lost_to_input: share of the first variant's MACs that the recipe's smaller input takes.
         macs_lost_to_pruning: share of the rest that pruning takes.
-        metric_descriptions: what the skill says of its metrics.
+        metrics: what the skill says of its metrics.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     skill: str
     name: str
     created: str
-    headline: str
+    primary_metric: str
+    metrics: dict[str, Metric]
     variants: list[Variant]
     failures: list[Failure]
     stages: list[Stage]
@@ -195,28 +232,26 @@ class CompressionReport(_Result):
     bundle_digest: str
     tools: dict[str, str]
     host: dict[str, str]
-    # Reports of earlier versions lack these.
-    max_drop: float | None = None
-    forced: list[str] = []
-    macs_lost_to_input: float = 0.0
-    macs_lost_to_pruning: float = 0.0
-    metric_descriptions: dict[str, str] = {}
+    limits: dict[str, Limit]
+    forced: list[str]
+    macs_lost_to_input: float
+    macs_lost_to_pruning: float
 
 
 class SensitivityReport(_Result):
     """What `compress sensitivity` found; fields as in `CompressionReport`."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     skill: str
     name: str
     created: str
-    headline: str
+    primary_metric: str
+    metrics: dict[str, Metric]
     sensitivity: Sensitivity
     allocations: dict[str, dict[str, float]]
     source: Source
     tools: dict[str, str]
     host: dict[str, str]
-    metric_descriptions: dict[str, str] = {}
 
 
 class TrainingReport(_Result):
@@ -227,11 +262,12 @@ class TrainingReport(_Result):
         tables: of the same trainer, by caption.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     skill: str
     name: str
     created: str
-    headline: str
+    primary_metric: str
+    metrics: dict[str, Metric]
     variant: Variant
     curve: list[tuple[int, float]]
     seconds: float
@@ -240,8 +276,7 @@ class TrainingReport(_Result):
     recipe_sha256: str
     tools: dict[str, str]
     host: dict[str, str]
-    judgements: list[tuple[int, float]] = []
-    metric_descriptions: dict[str, str] = {}
+    evaluations: Evaluations = []
     curves: dict[str, list[tuple[int, float]]] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
 
@@ -294,13 +329,13 @@ def read_report(folder: Path) -> CompressionReport:
         raise SettingError(message) from error
 
 
-def rows(variants: Sequence[Variant], headline: str) -> list[dict[str, object]]:
+def rows(variants: Sequence[Variant], primary_metric: str) -> list[dict[str, object]]:
     """Return the table that a reader decides from; shares are of the first variant."""
     first = variants[0]
     return [
         {
             "variant": variant.name,
-            headline: round(variant.accuracy[headline], 4),
+            primary_metric: round(variant.accuracy[primary_metric], 4),
             "parameters": variant.parameters,
             "parameters lost": _lost(first.parameters, variant.parameters),
             "MMAC": round(variant.macs / 1e6, 2),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from edge_compression.job import supervised
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edge_compression.dependency import Group
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.protocol import CompressibleSkill, SupervisedSkill
     from edge_compression.recipe import Saliency
 
 _BATCHES = 32
@@ -44,7 +46,7 @@ def saliencies(
         (filters,) by the group's name, with a mean of 1, so that layers of different sizes can be
         ranked in one list.
     """
-    score = _l1 if method == "l1" else _taylor(skill, network, data)
+    score = _l1 if method == "l1" else _taylor(supervised(skill, "saliency: taylor"), network, data)
     found = {}
     for group in groups:
         total = torch.zeros(group.filters)
@@ -60,13 +62,13 @@ def _l1(_: str, layer: nn.Module) -> Tensor:
 
 
 def _taylor(
-    skill: CompressibleSkill, network: nn.Module, data: BaseModel
+    skill: SupervisedSkill, network: nn.Module, data: BaseModel
 ) -> Callable[[str, nn.Module], Tensor]:
     probe = copy.deepcopy(network).eval()
     total: Mapping[str, Tensor] = {
         name: torch.zeros(filters) for name, filters in _layers_with_filters(probe)
     }
-    for batch in islice(skill.batches(data, "train", _BATCH_SIZE, _SEED, 0), _BATCHES):
+    for batch in islice(skill.batches(data, _BATCH_SIZE, _SEED, 0), _BATCHES):
         probe.zero_grad(set_to_none=True)
         skill.loss(probe, batch).backward()  # type: ignore[no-untyped-call]
         for name, change in total.items():

@@ -1,48 +1,44 @@
-"""How much each group of layers matters: prune it alone, judge the network, compare."""
+"""How much each group of layers matters: prune it alone, evaluate the network, compare."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
 
-from edge_compression import measure
+from edge_compression import measure, metrics
 from edge_compression.dependency import prunable_groups, without
+from edge_compression.evaluation import evaluate_network
 from edge_compression.job import compressible_skill
-from edge_compression.judging import headline_of
-from edge_compression.results import GroupSensitivity, Sensitivity, Trial
+from edge_compression.results import GroupSensitivity, PruningTrial, Sensitivity
 from edge_compression.saliency import saliencies
 from edge_compression.training_state import weights_digest
-from edge_runtime.files import write_whole
 from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from pydantic import BaseModel
     from torch import Tensor, nn
 
     from edge_compression.dependency import Group
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.evaluation import Evaluations, Metrics
+    from edge_compression.protocol import CompressibleSkill, Metric
     from edge_compression.recipe import Saliency
 
 
 @dataclass(frozen=True)
-class _Question:
-    """One trial: which filters of which group go, and how they were chosen."""
+class _Pruned:
+    """One trial: the network without some filters of one group, and what it lost by that."""
 
     group: str
     saliency: Saliency
     rate: float
-    goes: tuple[int, ...]
-
-    @property
-    def key(self) -> str:
-        return f"{self.saliency} {self.group} {self.rate:g}"
+    network: nn.Module
+    lost: dict[str, float]
+    key: str
 
 
 def analyse(
@@ -52,65 +48,60 @@ def analyse(
     rates: Sequence[float],
     methods: Sequence[Saliency],
     *,
-    notes: Path,
+    evaluations: Evaluations,
 ) -> Sensitivity:
-    """Prune every group alone, at every rate, by every saliency, and judge without tuning.
+    """Prune every group alone, at every rate, by every saliency, and evaluate without tuning.
 
     The trials are independent: they run in local processes, or on the cluster of an enclosing
-    `joblib.parallel_config`. Each answer is noted in the file `notes` as it comes, and those of
-    the same network and data are not asked for again.
+    `joblib.parallel_config`. Each one is kept by `evaluations` as it ends.
 
     A group's sensitivity is its share of all groups' errors (SPAQ-DL-SLAM, arXiv 2409.14515): what
-    the headline loses on the validation split, the mean over the rates.
+    the primary metric loses on the validation split, the mean over the rates.
 
     Raises:
         SettingError: the network has nothing to prune.
     """
-    inputs = skill.example_inputs(data)
-    groups = prunable_groups(skill, network, inputs)
+    groups = prunable_groups(skill, network, data)
     ranked = {method: saliencies(method, skill, network, data, groups) for method in methods}
-    questions = [
-        _Question(group.name, method, rate, _least(ranked[method][group.name], rate))
-        for method in methods
-        for group in groups
-        for rate in sorted(rates)
-    ]
-    identity = _identity(skill, network, data)
-    known = _read(notes, identity)
-    accuracy = known.get("unpruned")
-    if accuracy is None:
-        accuracy = known["unpruned"] = headline_of(skill, network, data)
-    missing = [question for question in questions if question.key not in known]
-    jobs = (joblib.delayed(_answer)(skill.name, network, data, question) for question in missing)
-    parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
-    done = len(questions) - len(missing)
-    with progress(total=len(questions), initial=done, desc="pruning", unit="trial") as bar:
-        for key, answer in parallel(jobs):
-            known[key] = answer
-            write_whole(notes, json.dumps({"identity": identity, "answers": known}))
-            bar.update()
-    full = measure.sizes(network, inputs)
-    trials: dict[str, list[Trial]] = {group.name: [] for group in groups}
-    for question in questions:
-        smaller = without(network, inputs, {question.group: question.goes})
-        left = measure.sizes(smaller, inputs)
-        trials[question.group].append(
-            Trial(
-                saliency=question.saliency,
-                rate=question.rate,
-                accuracy=known[question.key],
-                lost={name: 1 - left[name] / full[name] for name in full},
-            )
+    full = measure.sizes(skill.models(network, data))
+    trials = []
+    for method in methods:
+        for group in groups:
+            for rate in sorted(rates):
+                goes = {group.name: _least(ranked[method][group.name], rate)}
+                smaller = without(skill, network, data, goes)
+                left = measure.sizes(skill.models(smaller, data))
+                lost = {name: 1 - left[name] / full[name] for name in full}
+                key = evaluations.key(weights_digest(smaller), data, "validation")
+                trials.append(_Pruned(group.name, method, rate, smaller, lost, key))
+    unpruned = evaluations.network(network, data)[skill.primary_metric]
+    _evaluate(skill.name, data, trials, evaluations)
+    found: dict[str, list[PruningTrial]] = {group.name: [] for group in groups}
+    for trial in trials:
+        value = (evaluations.known(trial.key) or {})[skill.primary_metric]
+        found[trial.group].append(
+            PruningTrial(saliency=trial.saliency, rate=trial.rate, accuracy=value, lost=trial.lost)
         )
-    return Sensitivity(accuracy=accuracy, groups=_shares(groups, trials, methods, accuracy))
+    shares = _shares(groups, found, methods, unpruned, metrics.primary(skill))
+    return Sensitivity(accuracy=unpruned, groups=shares)
 
 
-def _answer(
-    skill_name: str, network: nn.Module, data: BaseModel, question: _Question
-) -> tuple[str, float]:
-    skill = compressible_skill(skill_name)
-    smaller = without(network, skill.example_inputs(data), {question.group: question.goes})
-    return question.key, headline_of(skill, smaller, data)
+def _evaluate(
+    skill: str, data: BaseModel, trials: Sequence[_Pruned], evaluations: Evaluations
+) -> None:
+    """Evaluate what is not known yet."""
+    missing = {t.key: t.network for t in trials if evaluations.known(t.key) is None}
+    jobs = (joblib.delayed(_metrics)(skill, key, net, data) for key, net in missing.items())
+    parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered")
+    done = len(trials) - len(missing)
+    with progress(total=len(trials), initial=done, desc="pruning", unit="trial") as bar:
+        for key, found in parallel(jobs):
+            evaluations.keep(key, found)
+            bar.update()
+
+
+def _metrics(skill: str, key: str, network: nn.Module, data: BaseModel) -> tuple[str, Metrics]:
+    return key, evaluate_network(compressible_skill(skill), network, data)
 
 
 def _least(saliency: Tensor, rate: float) -> tuple[int, ...]:
@@ -120,31 +111,33 @@ def _least(saliency: Tensor, rate: float) -> tuple[int, ...]:
 
 def _shares(
     groups: Sequence[Group],
-    trials: Mapping[str, list[Trial]],
+    trials: Mapping[str, list[PruningTrial]],
     methods: Sequence[Saliency],
-    accuracy: float,
+    unpruned: float,
+    metric: Metric,
 ) -> list[GroupSensitivity]:
-    lost = [accuracy - trial.accuracy for of in trials.values() for trial in of]
-    worst = float(np.nanmax([0.0, abs(accuracy), *lost]))
-    errors = {
-        method: {
-            group.name: _error(
-                [trial.accuracy for trial in trials[group.name] if trial.saliency == method],
-                accuracy,
-                worst,
-            )
-            for group in groups
-        }
+    losses = {
+        (name, method): [
+            metrics.loss(metric, unpruned, trial.accuracy)
+            for trial in of
+            if trial.saliency == method
+        ]
+        for name, of in trials.items()
         for method in methods
     }
+    worst = float(np.nanmax([0.0, abs(unpruned), *(x for of in losses.values() for x in of)]))
+    errors = {key: _error(of, worst) for key, of in losses.items()}
+    totals = {method: sum(errors[group.name, method] for group in groups) for method in methods}
     return [
         GroupSensitivity(
             group=group.name,
             layers=group.layers,
             filters=group.filters,
             sensitivity={
-                method: of[group.name] / total if (total := sum(of.values())) else 1 / len(groups)
-                for method, of in errors.items()
+                method: errors[group.name, method] / totals[method]
+                if totals[method]
+                else 1 / len(groups)
+                for method in methods
             },
             trials=trials[group.name],
         )
@@ -152,21 +145,6 @@ def _shares(
     ]
 
 
-def _error(accuracies: Sequence[float], unpruned: float, worst: float) -> float:
-    """Return what is lost, the mean; without a value, such as that of finding nothing, `worst`."""
-    lost = np.nan_to_num(unpruned - np.array(accuracies), nan=worst)
-    return float(np.maximum(lost, 0.0).mean())
-
-
-def _identity(skill: CompressibleSkill, network: nn.Module, data: BaseModel) -> str:
-    parts = [weights_digest(network), data.model_dump_json(), skill.data_digest(data)]
-    return " ".join(parts)
-
-
-def _read(notes: Path, identity: str) -> dict[str, float]:
-    try:
-        content = json.loads(notes.read_bytes())
-        answers: dict[str, float] = content["answers"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return answers if content["identity"] == identity else {}
+def _error(losses: Sequence[float], worst: float) -> float:
+    """Return the mean loss; without a value, such as that of finding nothing, `worst`."""
+    return float(np.maximum(np.nan_to_num(losses, nan=worst), 0.0).mean())

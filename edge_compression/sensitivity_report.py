@@ -36,7 +36,9 @@ def render_sensitivity(report: SensitivityReport, path: Path) -> None:
         figures=_key_figures(report, groups),
     )
     curves = sensitivity_curves(report.sensitivity)
-    add_sensitivity(page, report.headline, {group.group: curves[group.group] for group in groups})
+    add_sensitivity(
+        page, report.primary_metric, {group.group: curves[group.group] for group in groups}
+    )
     pruned = dict.fromkeys(name for shares in report.allocations.values() for name in shares)
     if pruned:
         bars = {
@@ -62,7 +64,7 @@ def _key_figures(report: SensitivityReport, groups: list[GroupSensitivity]) -> l
     layers = sum(len(group.layers) for group in groups)
     ends = zip(("most sensitive", "least sensitive"), groups[:1] + groups[-1:], strict=False)
     return [
-        KeyFigure(report.headline, exact(report.sensitivity.accuracy), "before pruning"),
+        KeyFigure(report.primary_metric, exact(report.sensitivity.accuracy), "before pruning"),
         KeyFigure("groups that can be pruned", len(groups), f"{layers} layers, {trials} trials"),
         *(
             KeyFigure(label, group.group, f"{percent(greatest(group))} of the errors of all trials")
@@ -97,8 +99,7 @@ def _trials(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[d
             "group": group.group,
             "saliency": trial.saliency,
             "filters lost": percent(trial.rate),
-            report.headline: exact(trial.accuracy),
-            "drop": exact(report.sensitivity.accuracy - trial.accuracy),
+            report.primary_metric: exact(trial.accuracy),
             "MACs lost": percent(trial.lost.get("macs", math.nan)),
             "parameters lost": percent(trial.lost.get("parameters", math.nan)),
         }

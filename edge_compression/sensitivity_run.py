@@ -11,7 +11,8 @@ from edge_compression.budgets import budgets
 from edge_compression.checkpoint import load_checkpoint
 from edge_compression.console import say
 from edge_compression.dependency import prunable_groups
-from edge_compression.job import TOOLS, metric_descriptions
+from edge_compression.job import TOOLS
+from edge_compression.protocol import SupervisedSkill
 from edge_compression.recipe import PruneSettings, Saliency
 from edge_compression.results import SensitivityReport
 from edge_compression.saliency import SAMPLES, saliencies
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 JSON_FILE = "sensitivity.json"
 HTML_FILE = "sensitivity.html"
-NOTES = "trials.json"
 _USUAL = PruneSettings(macs=0.5)
 
 
@@ -39,14 +39,17 @@ def survey(job: Job) -> SensitivityReport:
     """Measure every group by every saliency; write `sensitivity.json` and `sensitivity.html`.
 
     Targets and trial rates are those of the recipe's `prune`, else half of the MACs and the usual
-    rates. `trials.json` notes every trial as it ends: a run that was cut off goes on. No more
-    training data is made than the saliencies look at.
+    rates. Every trial is kept as it ends: a run that was cut off goes on. No more training data is
+    made than the saliencies look at. `taylor` is left out where the skill has no loss.
 
     Raises:
         SettingError: the recipe names no checkpoint, nothing can be pruned, or the targets are out
             of reach.
     """
-    job = replace(job, data=job.skill.subset(job.data, SAMPLES))
+    methods: tuple[Saliency, ...] = ("l1",)
+    if isinstance(job.skill, SupervisedSkill):
+        job = replace(job, data=job.skill.subset(job.data, SAMPLES))
+        methods = get_args(Saliency)
     settings = job.recipe.recipe.prune or _USUAL
     network = load_checkpoint(job.checkpoint, job.skill)
     # Before the trials, because they are in vain where it cannot be met.
@@ -57,15 +60,15 @@ def survey(job: Job) -> SensitivityReport:
         network,
         job.data,
         settings.trial_rates,
-        get_args(Saliency),
-        notes=job.output / NOTES,
+        methods,
+        evaluations=job.evaluations,
     )
     report = SensitivityReport(
         skill=job.skill.name,
         name=job.recipe.recipe.name,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        headline=job.skill.headline,
-        metric_descriptions=metric_descriptions(job.skill),
+        primary_metric=job.skill.primary_metric,
+        metrics=dict(job.skill.metrics),
         sensitivity=sensitivity,
         allocations=_allocations(job, network, sensitivity, settings, keep),
         source=Source(
@@ -109,17 +112,17 @@ def _allocations(
     settings: PruneSettings,
     keep: Mapping[str, int],
 ) -> dict[str, dict[str, float]]:
-    inputs = job.skill.example_inputs(job.data)
-    groups = prunable_groups(job.skill, network, inputs)
+    groups = prunable_groups(job.skill, network, job.data)
     rules = {"uniform": [allocation.uniform(groups)]}
-    for method in get_args(Saliency):
+    methods = list(dict.fromkeys(key for g in sensitivity.groups for key in g.sensitivity))
+    for method in methods:
         scores = saliencies(method, job.skill, network, job.data, groups)
         rules[f"ranked, {method}"] = [allocation.ranked(groups, scores)]
         rules[f"sensitivity, {method}"] = allocation.by_sensitivity(sensitivity, method, list(keep))
     found = {}
     for name, of in rules.items():
         counts = allocation.solve(
-            network, inputs, groups, of, keep=keep, multiple_of=settings.multiple_of
+            job.skill, network, job.data, groups, of, keep=keep, multiple_of=settings.multiple_of
         )
         found[name] = {group.name: counts[group.name] / group.filters for group in groups}
     return found

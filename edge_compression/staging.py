@@ -6,10 +6,10 @@ import copy
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression import measure
+from edge_compression import measure, metrics
 from edge_compression.budgets import budgets
 from edge_compression.console import say
-from edge_compression.judging import headline_of
+from edge_compression.job import supervised
 from edge_compression.pruning import prune
 from edge_compression.results import Stage
 from edge_compression.training import train
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 STAGES = "stages"
 STATE = "tune_state.pt"
-NOTES = "sensitivity.json"
 
 
 def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
@@ -40,8 +39,7 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
         SettingError: the recipe cannot be met, or the folders belong to another run.
     """
     recipe = job.recipe.recipe
-    inputs = job.skill.example_inputs(job.data)
-    full = measure.sizes(original, job.skill.example_inputs(job.skill.uncompressed(job.data)))
+    full = measure.sizes(job.skill.models(original, job.skill.uncompressed(job.data)))
     network, stages = copy.deepcopy(original), []
     keep = []
     if recipe.prune is not None:
@@ -51,7 +49,8 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
     begins_with_tuning = tuning is not None and (recipe.prune is None or tuning.before is not None)
     distils = tuning is not None and bool(tuning.distil)
     teacher = original
-    taught = headline_of(job.skill, original, job.data) if distils else math.nan
+    metric, name = metrics.primary(job.skill), job.skill.primary_metric
+    taught = job.evaluations.network(original, job.data)[name] if distils else math.nan
     for number in range(0 if begins_with_tuning else 1, len(keep) + 1):
         folder = job.output / STAGES / str(number)
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,10 +63,10 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
                 job.data,
                 recipe.prune,
                 keep=keep[number - 1],
-                notes=folder / NOTES,
+                evaluations=job.evaluations,
             )
             network, sensitivity, rates = pruned.network, pruned.sensitivity, pruned.rates
-        before = after = headline_of(job.skill, network, job.data)
+        before = after = job.evaluations.network(network, job.data)[name]
         log = TrainingLog()
         if tuning is not None:
             settings = tuning
@@ -77,7 +76,7 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
             say(f"tuning for {settings.steps} steps")
             begun = copy.deepcopy(network.state_dict())
             log = train(
-                job.skill,
+                supervised(job.skill, "finetune"),
                 network,
                 job.data,
                 settings,
@@ -88,19 +87,19 @@ def shrink(job: Job, original: nn.Module) -> tuple[nn.Module, list[Stage]]:
             )
             if settings.interpolation < 1:
                 _interpolate(network, begun, settings.interpolation)
-            after = headline_of(job.skill, network, job.data)
-            if after > taught:
+            after = job.evaluations.network(network, job.data)[name]
+            if metrics.score(metric, after) > metrics.score(metric, taught):
                 teacher, taught = network, after
-        sizes = measure.sizes(network, inputs)
+        sizes = measure.sizes(job.skill.models(network, job.data))
         stages.append(
             Stage(
                 sensitivity=sensitivity,
                 rates=rates,
-                lost={name: 1 - sizes[name] / full[name] for name in full},
+                lost={size: 1 - sizes[size] / full[size] for size in full},
                 pruned_accuracy=before,
                 accuracy=after,
                 curve=log.curve,
-                judgements=log.judgements,
+                evaluations=log.evaluations,
                 seconds=log.seconds,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import time
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from edge_compression.judging import headline_of
-from edge_compression.normalising import Trainee
+from edge_compression import metrics
+from edge_compression.evaluation import evaluate_network
+from edge_compression.normalising import Normalised
 from edge_compression.prefetching import Prefetcher, channels_last
+from edge_compression.protocol import DistillableSkill
 from edge_compression.teacher import Teacher
 from edge_compression.training_state import TrainingLog, resume, training_identity
 from edge_runtime.errors import SettingError
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import nn
 
-    from edge_compression.protocol import Batch, CompressibleSkill
+    from edge_compression.protocol import Batch, SupervisedSkill
     from edge_compression.recipe import TrainSettings
 
 _WARM_UP = 0.1  # share of the steps in which the learning rate rises
@@ -39,7 +42,7 @@ _NEVER = 2**31 - 1
 
 
 def train(
-    skill: CompressibleSkill,
+    skill: SupervisedSkill,
     network: nn.Module,
     data: BaseModel,
     settings: TrainSettings,
@@ -57,13 +60,17 @@ def train(
     training in one sitting on the same machine with the same number of threads. The file is also
     a checkpoint: it has the weights so far.
 
-    With `settings.judge_every` the network is judged on the validation split now and then, and is
-    left with the best weights that were seen. From the answers of `teacher`, if there is one, comes
-    `share` of what is to be learnt. `conditions` are what else the result depends on, JSON values
-    by name: a state that was made under others is not gone on from.
+    With `settings.evaluate_every` the network is evaluated on the validation split now and then,
+    and is left with the best weights that were seen. From the outputs of `teacher`, if there is
+    one, comes `share` of what is to be learnt. `conditions` are what else the result depends on,
+    JSON values by name: a state that was made under others is not gone on from.
+
+    On a GPU, which `settings.device` asks for, evaluations run there, too, and the same training
+    gives the same weights only as far as its kernels do. The network ends on the processor.
 
     Raises:
-        SettingError: the state file is of another training, or the loss is not finite.
+        SettingError: the state file is of another training, the loss is not finite, or there is no
+            such device.
     """
     # Moments of filters at rest decay into denormal numbers, which the CPU handles slowly.
     torch.set_flush_denormal(True)
@@ -71,50 +78,47 @@ def train(
     identity = training_identity(
         skill, network, data, settings, teacher, conditions=conditions or {}
     )
+    device = _device(settings)
     for parameter in network.parameters():
         parameter.data = channels_last(parameter.data)
-    network.train()
-    spared = [part for module in skill.unprunable(network) for part in module.modules()]
-    trainee = Trainee(network, normalise=settings.normalise, spared=spared)
+    network.to(device).train()
+    excluded = [part for module in skill.unprunable(network) for part in module.modules()]
+    trained = Normalised(network, normalise=settings.normalise, excluded=excluded).to(device)
     optimiser = torch.optim.AdamW(
-        trainee.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    state = resume(state_file, identity, trainee, optimiser)
+    state = resume(state_file, identity, trained, optimiser)
     log = state.log
     began = saved = time.monotonic()
     earlier = log.seconds
     interval = max(1, settings.steps // _CURVE_POINTS)
     since_point: list[float] = []
     left = 0 if state.ended else settings.steps - state.step
-    guide = Teacher(skill, teacher, share) if teacher is not None and share else None
-    stream = skill.batches(data, "train", settings.batch_size, settings.seed, state.step)
+    guide = _guide(skill, teacher, share, device)
+    stream = skill.batches(data, settings.batch_size, settings.seed, state.step)
     with (
-        trainee.assembled(),
+        trained.attached(),
         Prefetcher(stream, left) as batches,
         progress(total=settings.steps, initial=state.step, desc="training", unit="step") as bar,
     ):
-        for batch in batches:
+        for made in batches:
             state.step += 1
             step = state.step
             rate = settings.learning_rate * _one_cycle(step / settings.steps)
             # For what is drawn inside a network or a loss, such as dropout, whenever this step is.
             torch.manual_seed((_DRAWS * settings.seed + step) % 2**63)
-            lesson = batch
+            batch = {key: tensor.to(device, non_blocking=True) for key, tensor in made.items()}
             if guide is not None:
                 with _autocast(settings):
-                    lesson = guide.lesson(batch)
-            since_point.append(_step(skill, trainee, optimiser, lesson, settings, rate=rate))
-            if not math.isfinite(since_point[-1]):
-                message = (
-                    f"the loss is {since_point[-1]} at step {step}: lower learning_rate "
-                    f"(now {settings.learning_rate:g}) or look for bad values in the data"
-                )
-                raise SettingError(message)
+                    batch = guide.distillation_batch(batch)
+            since_point.append(_step(skill, trained, optimiser, batch, settings, rate=rate))
+            _require_finite(since_point[-1], step, settings)
             bar.update()
-            if settings.judge_every and (
-                step % settings.judge_every == 0 or step == settings.steps
+            if settings.evaluate_every and (
+                step % settings.evaluate_every == 0 or step == settings.steps
             ):
-                state.judged(headline_of(skill, network, data), trainee, settings.patience)
+                value = evaluate_network(skill, network, data)[skill.primary_metric]
+                state.evaluated(value, metrics.primary(skill), trained, settings.patience)
             last = state.ended or step == settings.steps
             # A save falls on a point of the curve only, so that no loss is lost between the two.
             if step % interval == 0 or last:
@@ -124,12 +128,12 @@ def train(
                 now = time.monotonic()
                 log.seconds = earlier + now - began
                 if now - saved >= save_every or last:
-                    state.save(state_file, identity, skill, trainee, optimiser)
+                    state.save(state_file, identity, skill, trained, optimiser)
                     saved = now
             if state.ended:
                 break
-    network.load_state_dict(state.best or trainee.weights())
-    network.eval()
+    network.load_state_dict(state.best or trained.weights())
+    network.cpu().eval()
     return log
 
 
@@ -146,8 +150,8 @@ def _keep_freed_memory() -> None:
 
 
 def _step(
-    skill: CompressibleSkill,
-    trainee: Trainee,
+    skill: SupervisedSkill,
+    trained: Normalised,
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     settings: TrainSettings,
@@ -158,15 +162,46 @@ def _step(
         group["lr"] = rate
     optimiser.zero_grad(set_to_none=True)
     with _autocast(settings):
-        loss = skill.loss(trainee.network, batch)
+        loss = skill.loss(trained.network, batch)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(trainee.parameters(), settings.clip_norm)
+    torch.nn.utils.clip_grad_norm_(trained.parameters(), settings.clip_norm)
     optimiser.step()
     return loss.item()
 
 
 def _autocast(settings: TrainSettings) -> torch.autocast:
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.precision == "bf16")
+    enabled = settings.precision == "bf16"
+    return torch.autocast(settings.device, dtype=torch.bfloat16, enabled=enabled)
+
+
+def _device(settings: TrainSettings) -> torch.device:
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        message = "device = cuda, but torch finds no GPU: choose cpu, or install its CUDA build"
+        raise SettingError(message)
+    return torch.device(settings.device)
+
+
+def _require_finite(loss: float, step: int, settings: TrainSettings) -> None:
+    if not math.isfinite(loss):
+        message = (
+            f"the loss is {loss} at step {step}: lower learning_rate (now "
+            f"{settings.learning_rate:g}) or look for bad values in the data"
+        )
+        raise SettingError(message)
+
+
+def _guide(
+    skill: SupervisedSkill, teacher: nn.Module | None, share: float, device: torch.device
+) -> Teacher | None:
+    if teacher is None or not share:
+        return None
+    if not isinstance(skill, DistillableSkill):
+        message = (
+            f"distil needs a teacher's outputs, which the skill '{skill.name}' does not give (see "
+            "edge_compression.protocol.DistillableSkill): leave it out of the recipe"
+        )
+        raise SettingError(message)
+    return Teacher(skill, copy.deepcopy(teacher).to(device), share)
 
 
 def _one_cycle(progress: float) -> float:

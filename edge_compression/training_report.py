@@ -28,13 +28,17 @@ def render_training(report: TrainingReport, path: Path, pictures: Sequence[Pictu
         judged="the trained network on held-out data",
         verdict=training_verdict(report),
         figures=[
-            KeyFigure(report.headline, exact(variant.accuracy[report.headline]), "held-out data"),
+            KeyFigure(
+                report.primary_metric,
+                exact(variant.accuracy[report.primary_metric]),
+                "held-out data",
+            ),
             KeyFigure("parameters", variant.parameters, f"{variant.bytes / 1024:,.0f} KiB in fp32"),
             KeyFigure("million MACs", variant.macs / 1e6, "one run"),
             KeyFigure("ms a run, median", variant.median, "ONNX Runtime on this host"),
         ],
     )
-    add_training_curves(page, report.headline, {"": (report.curve, report.judgements)})
+    add_training_curves(page, report.primary_metric, {"": (report.curve, report.evaluations)})
     for name, curve in report.curves.items():
         if curve:
             steps, values = zip(*curve, strict=True)

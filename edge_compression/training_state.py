@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edge_compression.checkpoint import save_checkpoint
+from edge_compression.metrics import score
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import nn
 
-    from edge_compression.normalising import Trainee
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.normalising import Normalised
+    from edge_compression.protocol import CompressibleSkill, Metric
     from edge_compression.recipe import TrainSettings
 
 
@@ -31,12 +31,12 @@ class TrainingLog:
 
     Attributes:
         curve: (step, mean loss since the point before), about 200 of them.
-        judgements: (step, headline on the validation split), where the settings ask for them.
+        evaluations: (step, primary metric on the validation split), where the settings ask for it.
         seconds: spent in training, over all its sittings.
     """
 
     curve: list[tuple[int, float]] = field(default_factory=list)
-    judgements: list[tuple[int, float]] = field(default_factory=list)
+    evaluations: list[tuple[int, float]] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -47,7 +47,7 @@ class TrainingState:
     Attributes:
         step: steps taken.
         ended: nothing is left to do, whatever the number of steps.
-        best: weights with the highest of the judgements, before the first one none.
+        best: weights with the best of the evaluations, before the first one none.
     """
 
     step: int = 0
@@ -55,13 +55,14 @@ class TrainingState:
     best: dict[str, torch.Tensor] | None = None
     log: TrainingLog = field(default_factory=TrainingLog)
 
-    def judged(self, headline: float, trainee: Trainee, patience: int | None) -> None:
-        """Note a judgement, keep the weights if they are the best so far, lose patience if not."""
-        # A metric without a value, such as the precision of a network that finds nothing, is worst.
-        earlier = [-math.inf if math.isnan(value) else value for _, value in self.log.judgements]
-        self.log.judgements.append((self.step, headline))
-        if not earlier or headline > max(earlier):
-            self.best = {name: value.clone() for name, value in trainee.weights().items()}
+    def evaluated(
+        self, value: float, metric: Metric, network: Normalised, patience: int | None
+    ) -> None:
+        """Note an evaluation; keep the weights if they are the best so far, else lose patience."""
+        earlier = [score(metric, before) for _, before in self.log.evaluations]
+        self.log.evaluations.append((self.step, value))
+        if not earlier or score(metric, value) > max(earlier):
+            self.best = {name: tensor.clone() for name, tensor in network.weights().items()}
         elif patience is not None:
             best = earlier.index(max(earlier))
             self.ended = len(earlier) - best >= patience
@@ -71,31 +72,31 @@ class TrainingState:
         path: Path,
         identity: str,
         skill: CompressibleSkill,
-        trainee: Trainee,
+        network: Normalised,
         optimiser: torch.optim.Optimizer,
     ) -> None:
         """Write it whole; the file is also a checkpoint with the weights so far."""
         save_checkpoint(
             path,
             skill,
-            trainee.network,
-            state=trainee.weights(),
-            trainee=trainee.state_dict(),
+            network.network,
+            state=network.weights(),
+            training=network.state_dict(),
             optimiser=optimiser.state_dict(),
             identity=identity,
             step=self.step,
             ended=self.ended,
             best=self.best,
             curve=self.log.curve,
-            judgements=self.log.judgements,
+            evaluations=self.log.evaluations,
             seconds=self.log.seconds,
         )
 
 
 def resume(
-    path: Path, identity: str, trainee: Trainee, optimiser: torch.optim.Optimizer
+    path: Path, identity: str, network: Normalised, optimiser: torch.optim.Optimizer
 ) -> TrainingState:
-    """Give trainee and optimiser the state of the file; where there is none, begin.
+    """Give network and optimiser the state of the file; where there is none, begin.
 
     Raises:
         SettingError: the file is no such state, or that of another training.
@@ -104,10 +105,10 @@ def resume(
         return TrainingState()
     ours = json.loads(identity)
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         theirs = json.loads(saved["identity"])
         changed = [key for key in ours if ours[key] != theirs.get(key)]
-        state = None if changed else _restored(saved, trainee, optimiser)
+        state = None if changed else _restored(saved, network, optimiser)
     except Exception as error:  # a file that was damaged or edited
         message = f"'{path}' is no state of a training: delete it, or give another --output"
         raise SettingError(message) from error
@@ -121,13 +122,13 @@ def resume(
 
 
 def _restored(
-    saved: Mapping[str, Any], trainee: Trainee, optimiser: torch.optim.Optimizer
+    saved: Mapping[str, Any], network: Normalised, optimiser: torch.optim.Optimizer
 ) -> TrainingState:
-    trainee.load_state_dict(saved["trainee"])
+    network.load_state_dict(saved["training"])
     optimiser.load_state_dict(saved["optimiser"])
     log = TrainingLog(
         curve=[(int(step), float(loss)) for step, loss in saved["curve"]],
-        judgements=[(int(step), float(value)) for step, value in saved["judgements"]],
+        evaluations=[(int(step), float(value)) for step, value in saved["evaluations"]],
         seconds=float(saved["seconds"]),
     )
     return TrainingState(int(saved["step"]), bool(saved["ended"]), saved["best"], log)
@@ -148,7 +149,7 @@ def training_identity(
         "data": data.model_dump(mode="json"),
         "data content": skill.data_digest(data),
         # Interpolation comes after the training.
-        "settings": settings.model_dump(mode="json", exclude={"interpolation"}),
+        "settings": settings.model_dump(mode="json", exclude={"interpolation", "device"}),
         "teacher": None if teacher is None else weights_digest(teacher),
         **conditions,
     }
@@ -160,5 +161,5 @@ def weights_digest(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

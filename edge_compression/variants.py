@@ -1,81 +1,126 @@
-"""The networks that a compression tried, side by side: size, work, accuracy, speed."""
+"""The variants that a compression tried, side by side: size, work, accuracy, speed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from edge_compression import measure
-from edge_compression.judging import judge
-from edge_compression.results import Variant
+from edge_compression.export import arrays
+from edge_compression.results import Graph, Variant
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
-    from torch import nn
 
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.evaluation import Evaluations, Metrics
+    from edge_compression.protocol import ExportModel, Run, Split
+    from edge_runtime.findings import Precision
 
 
 TENSORRT = "trt.onnx"
 
 
 @dataclass(frozen=True)
+class GraphFile:
+    """The graph of one model, and where it goes in the output folder or in the bundle."""
+
+    file: str
+    precision: Precision
+    content: bytes
+
+    def open(self) -> OnnxEngine:
+        """Open the graph as the processor's run time computes it best.
+
+        TensorRT's flavour is computed operator by operator: ONNX Runtime's fusions round its biases
+        to coarse half-precision steps, which TensorRT does not.
+        """
+        disable_optimisations = PurePosixPath(self.file).name == TENSORRT
+        return OnnxEngine.from_file(
+            self.content, precision=self.precision, literal=disable_optimisations
+        )
+
+
+@dataclass(frozen=True)
 class Candidate:
-    """A graph to measure, the network that it came from, and the data section that it serves."""
+    """A graph for each model, the models that they came from, and the data that they serve."""
 
     name: str
-    file: str
-    precision: Literal["fp32", "fp16", "int8"]
-    graph: bytes
-    network: nn.Module
+    precision: Precision
+    graphs: Mapping[str, GraphFile]
+    models: Mapping[str, ExportModel]
     data: BaseModel
 
     @property
-    def literal(self) -> bool:
-        """Whether ONNX Runtime is to compute it operator by operator, as TensorRT's flavour.
+    def for_processor(self) -> bool:
+        """Whether a robot runs all of it in ONNX Runtime."""
+        return all(PurePosixPath(graph.file).name != TENSORRT for graph in self.graphs.values())
 
-        Its fusions round that one's biases to coarse half-precision steps, which TensorRT does not.
-        """
-        return self.file == TENSORRT
+    def runs(self) -> dict[str, Run]:
+        """Open an engine for each model."""
+        return {name: graph.open().run for name, graph in self.graphs.items()}
 
-    def open(self) -> OnnxEngine:
-        """Open the graph as the processor's run time computes it best, unless it is `literal`."""
-        return OnnxEngine.from_file(self.graph, precision=self.precision, literal=self.literal)
+    def evaluate(self, evaluations: Evaluations, split: Split) -> Metrics:
+        """Evaluate the engines, as the robot will run them."""
+        contents = {name: graph.content for name, graph in self.graphs.items()}
+        if not self.for_processor:
+            contents["run time"] = b"without optimisations"
+        return evaluations.graphs(contents, self.runs, self.data, split)
 
 
-def measure_variants(skill: CompressibleSkill, candidates: Sequence[Candidate]) -> list[Variant]:
-    """Evaluate every graph in ONNX Runtime, as the robot will run it, and time them in turns.
+def path_of(model: str, models: Mapping[str, object], file: str) -> str:
+    """Return where a model's file goes: into a folder of its own where there are several."""
+    return file if len(models) == 1 else f"{model}/{file}"
 
-    A literal one, which no robot runs like that, is not timed.
+
+def measure_variants(evaluations: Evaluations, candidates: Sequence[Candidate]) -> list[Variant]:
+    """Evaluate every candidate on held-out data in ONNX Runtime, and time them in turns.
+
+    What no robot runs in ONNX Runtime is not timed.
 
     Raises:
-        SettingError: the skill's evaluation lacks its own headline metric.
+        SettingError: the skill's evaluation lacks its own primary metric.
     """
-    engines = {candidate.name: candidate.open() for candidate in candidates}
-    examples = {candidate.name: skill.example_inputs(candidate.data) for candidate in candidates}
-    latencies = measure.latencies(
-        {
-            c.name: partial(
-                engines[c.name].run, {key: x.numpy() for key, x in examples[c.name].items()}
-            )
-            for c in candidates
-            if not c.literal
-        }
-    )
-    return [
-        Variant(
-            name=candidate.name,
-            file=candidate.file,
-            precision=candidate.precision,
-            parameters=measure.parameters(candidate.network),
-            macs=measure.macs(candidate.network, examples[candidate.name]),
-            bytes=len(candidate.graph),
-            accuracy=judge(skill, engines[candidate.name].run, candidate.data, "held_out"),
-            latency_ms=latencies.get(candidate.name, {}),
+    runs = {}
+    for candidate in (each for each in candidates if each.for_processor):
+        for name, run in candidate.runs().items():
+            inputs = arrays(candidate.models[name].examples[0])
+            runs[f"{candidate.name}/{name}"] = partial(run, inputs)
+    times = measure.latencies(runs)
+    return [_measured(evaluations, candidate, times) for candidate in candidates]
+
+
+def _measured(
+    evaluations: Evaluations, candidate: Candidate, times: Mapping[str, dict[str, float]]
+) -> Variant:
+    accuracy = candidate.evaluate(evaluations, "held_out")
+    models = candidate.models
+    graphs = {
+        name: Graph(
+            file=graph.file,
+            precision=graph.precision,
+            parameters=measure.parameters(models[name].network),
+            macs=measure.macs(models[name].network, models[name].examples[0]),
+            bytes=len(graph.content),
+            accuracy=accuracy,
+            latency_ms=times.get(f"{candidate.name}/{name}", {}),
         )
-        for candidate in candidates
-    ]
+        for name, graph in candidate.graphs.items()
+    }
+    percentiles = next(iter(graphs.values())).latency_ms
+    return Variant(
+        name=candidate.name,
+        precision=candidate.precision,
+        bytes=sum(graph.bytes for graph in graphs.values()),
+        accuracy=accuracy,
+        latency_ms={
+            each: sum(models[name].calls * graph.latency_ms[each] for name, graph in graphs.items())
+            for each in percentiles
+        },
+        graphs=graphs,
+        **measure.sizes(models),
+    )

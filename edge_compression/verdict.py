@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression.results import UNPRUNED
+from edge_compression import metrics
 
 if TYPE_CHECKING:
+    from edge_compression.protocol import Metric
     from edge_compression.results import (
         CompressionReport,
         GroupSensitivity,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     )
 
 _NOTHING = 0.005  # points; what is less is not shown
+_LEAST = 5e-5  # of what has a unit
 
 
 def bundled(report: CompressionReport) -> list[Variant]:
@@ -25,7 +27,7 @@ def bundled(report: CompressionReport) -> list[Variant]:
     return [
         variant
         for variant in report.variants
-        if report.bundle_digest and variant.file != UNPRUNED and variant.name not in rejected
+        if report.bundle_digest and not variant.is_original and variant.name not in rejected
     ]
 
 
@@ -46,10 +48,21 @@ def verdict(report: CompressionReport) -> str:
         ships = f"nothing ships, the smallest that was tried is {ours.name}"
     else:
         ships = f"{ours.name} ships{' by --force' if ours.name in report.forced else ''}"
-    drop = first.accuracy[report.headline] - ours.accuracy[report.headline]
-    price = [_loss(drop, report.headline), _speed(first.median / ours.median)]
-    limit = "no limit" if report.max_drop is None else f"limit {points(report.max_drop)}"
-    return f"{ships}: {', '.join(filter(None, price))}; {limit}"
+    name, metric = report.primary_metric, report.metrics[report.primary_metric]
+    loss = metrics.loss(metric, first.accuracy[name], ours.accuracy[name])
+    price = [_loss(loss, name, metric), _speed(first.median / ours.median)]
+    return f"{ships}: {', '.join(filter(None, price))}; {allowed(report)}"
+
+
+def allowed(report: CompressionReport) -> str:
+    """Say which limits the recipe sets, such as 'limit pixels at least 0.98x'."""
+    limits = [
+        f"{name} {word} {bound}"
+        for name, limit in report.limits.items()
+        for word, bound in (("at least", limit.at_least), ("at most", limit.at_most))
+        if bound is not None
+    ]
+    return f"limit {', '.join(limits)}" if limits else "no limit"
 
 
 def sensitivity_verdict(report: SensitivityReport) -> str:
@@ -59,17 +72,17 @@ def sensitivity_verdict(report: SensitivityReport) -> str:
         return "no group of layers can be pruned"
     most, least = groups[0], groups[-1]
     return (
-        f"{most.group} matters most ({100 * greatest(most):.0f} % of what {report.headline} lost "
-        f"in all trials), {least.group} least ({100 * greatest(least):.0f} %)"
+        f"{most.group} matters most ({100 * greatest(most):.0f} % of what {report.primary_metric} "
+        f"lost in all trials), {least.group} least ({100 * greatest(least):.0f} %)"
     )
 
 
 def training_verdict(report: TrainingReport) -> str:
     """Say how good the network became, and what it took."""
-    value = report.variant.accuracy[report.headline]
+    value = report.variant.accuracy[report.primary_metric]
     steps = report.curve[-1][0] if report.curve else 0
     return (
-        f"{report.headline} {value:.4f} on held-out data after {steps:,} steps in "
+        f"{report.primary_metric} {value:.4f} on held-out data after {steps:,} steps in "
         f"{report.seconds / 60:.1f} minutes"
     )
 
@@ -85,12 +98,16 @@ def points(share: float) -> str:
     return f"{count} point{'' if count == '1' else 's'}"
 
 
-def _loss(drop: float, headline: str) -> str:
-    if math.isnan(drop):
-        return f"{headline} has no value"
-    if abs(100 * drop) < _NOTHING:
-        return f"no loss of {headline}"
-    return f"{points(abs(drop))} of {headline} {'lost' if drop > 0 else 'gained'}"
+def _loss(loss: float, name: str, metric: Metric) -> str:
+    if math.isnan(loss):
+        return f"{name} has no value"
+    # What has no unit is a share.
+    amount = f"{abs(loss):.3g} {metric.unit}" if metric.unit else points(abs(loss))
+    if abs(loss) < (_LEAST if metric.unit else _NOTHING / 100):
+        return f"no loss of {name}"
+    if metric.better == "lower":
+        return f"{amount} {'more' if loss > 0 else 'less'} {name}"
+    return f"{amount} of {name} {'lost' if loss > 0 else 'gained'}"
 
 
 def _speed(times: float) -> str:

@@ -1,4 +1,4 @@
-"""Idle filters up to the widths at which ONNX Runtime's eight-bit convolutions are fast."""
+"""Zero-padded channels up to the widths at which ONNX Runtime's eight-bit convolutions are fast."""
 
 from __future__ import annotations
 
@@ -16,48 +16,52 @@ from edge_compression.dependency import dependencies
 from edge_compression.shallow import ENOUGH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from torch import Tensor
+    from pydantic import BaseModel
 
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.protocol import CompressibleSkill, ExportModel
 
 _LEAST, _MULTIPLE = 16, 4
 
 
 def widened(
-    skill: CompressibleSkill, network: nn.Module, inputs: Mapping[str, Tensor]
-) -> nn.Module:
-    """Return a copy of the network with idle filters, whose outputs are the same; or the network.
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, name: str
+) -> ExportModel | None:
+    """Return a model with zero-padded channels, whose outputs are the same.
 
     The direct kernels for bytes want sixteen channels at least, and a multiple of four, on both
     sides of a convolution; others are unrolled first. On x86 with VNNI one of 15 channels takes
-    twice as long as one of 16, and one of 17 a third longer than one of 20. Whatever an idle filter
-    gives, the convolutions that read it multiply by zero.
+    twice as long as one of 16, and one of 17 a third longer than one of 20. Whatever a padded
+    filter gives, the convolutions that read it multiply by zero.
 
     Channels that something else than a plain convolution, a batch norm or an operation by the
-    element depends on stay as they are. The network itself is returned if it needs no filters,
-    cannot be analysed, or would come to answer otherwise, such as one whose forward has a width
-    written into it.
+    element depends on stay as they are. There is no such model if it needs no channels,
+    cannot be analysed, or would come to compute something else, such as one whose forward has a
+    width written into it.
     """
-    wider = copy.deepcopy(network).eval()
+    model = skill.models(network, data)[name]
+    copied = copy.deepcopy(network).eval()
+    wider = skill.models(copied, data)[name]
     try:
-        if not _widen(skill, wider, inputs):
-            return network
+        if not _widen(wider, skill.unprunable(copied)):
+            return None
+        inputs = tuple(model.examples[0].values())
         with torch.no_grad():
-            expected, found = (each(*inputs.values()) for each in (network.eval(), wider))
+            expected, found = (each.network.eval()(*inputs) for each in (model, wider))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     except Exception as error:  # noqa: BLE001 - whatever comes of analysing a strange network
         reason = next(iter(str(error).splitlines()), "no reason given")
-        say(f"without idle filters ({type(error).__name__}: {reason})")
-        return network
+        say(f"without zero-padded channels ({type(error).__name__}: {reason})")
+        return None
     return wider
 
 
-def _widen(skill: CompressibleSkill, wider: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Fill the network up; tell whether anything had to be."""
+def _widen(wider: ExportModel, unprunable: Sequence[nn.Module]) -> bool:
+    """Pad the model's channels; tell whether any had to be."""
     changed = False
-    graph, groups = dependencies(skill, wider, inputs)
+    excluded = [part for module in unprunable for part in module.modules()]
+    graph, groups = dependencies(wider, excluded)
     for group in groups:
         channels = len(group[0].idxs)
         wide = max(_LEAST, -(-channels // _MULTIPLE) * _MULTIPLE)
@@ -84,7 +88,7 @@ def _widen(skill: CompressibleSkill, wider: nn.Module, inputs: Mapping[str, Tens
 
 
 def _is_plain(item: Any, channels: int) -> bool:  # noqa: ANN401 - torch_pruning has no types
-    """Tell whether idle channels behind the others change nothing in this part of a group."""
+    """Tell whether padded channels behind the others change nothing in this part of a group."""
     module = item.dep.target.module
     if list(item.idxs) != list(range(channels)):
         return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.external_weights import external_files
@@ -86,17 +86,39 @@ class Model(Record):
         return {PurePosixPath(path).name: path for path in self.engines}
 
 
-class Guard(Record):
-    """The loss of accuracy that the recipe allows the engines.
-
-    `of`: what the network came with, by `metric`. `forced`: engines that lose more than `max_drop`
-    of it and are in the bundle because the user wanted them nevertheless.
-    """
+class GuardLimit(Record):
+    """What a metric of the engines may be; `of`: what the network came with."""
 
     metric: str
     of: float
-    max_drop: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+class Guard(Record):
+    """The limits that the recipe sets to the engines.
+
+    `forced`: engines that are over a limit and are in the bundle because the user wanted them
+    nevertheless.
+    """
+
+    limits: list[GuardLimit]
     forced: list[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_drop(cls, values: object) -> object:
+        """Read what bundles before limits have: one metric, and by how much it may drop."""
+        if not isinstance(values, dict) or "max_drop" not in values:
+            return values
+        old = dict(values)
+        drop, of = old.pop("max_drop"), old.pop("of", None)
+        numbers = isinstance(drop, int | float) and isinstance(of, int | float)
+        lowest = of - drop if numbers else None
+        return {
+            "limits": [{"metric": old.pop("metric", None), "of": of, "at_least": lowest}],
+            **old,
+        }
 
 
 class Source(Record):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge_compression.protocol import Interface, RecipePath
+from edge_compression.protocol import BundleSettings, ExportModel, Metric, RecipePath
 from edge_replay.protocol import Curve, FolderLabels, Score
 from edge_runtime.bundle import TensorSpec, load_bundle
 from edge_runtime.share import shipped_bundle
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
+    from edge_compression.protocol import Arrays, Batch, Run, Split
     from edge_replay.protocol import Answers, PlayedRun
     from edge_worlds.arm.dataset import ImageSet, ImageSource, NegativeSource
     from edge_worlds.arm.model import ArmDescription
@@ -153,7 +153,15 @@ class PoseSkill:
     """FCN-Pose for `compress` and `replay`."""
 
     name = "pose"
-    headline = HEADLINE
+    primary_metric = HEADLINE
+    metrics: ClassVar[dict[str, Metric]] = {
+        name: Metric(
+            description,
+            unit="px" if name.endswith("_px") else "",
+            better="lower" if name in LOWER_IS_BETTER else "higher",
+        )
+        for name, description in DESCRIPTIONS.items()
+    }
     metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = PoseData
 
@@ -182,26 +190,14 @@ class PoseSkill:
         """Read the widths off the layers, which pruning may have narrowed."""
         return {"widths": [layer.out_channels for layer in _fcn(network).encoder]}
 
-    def example_inputs(self, data: PoseData) -> dict[str, Tensor]:
-        """An image of a 4:3 camera, as the estimator scales and pads it for the network."""
+    def models(self, network: nn.Module, data: PoseData) -> dict[str, ExportModel]:
+        """One, that sees an image of a 4:3 camera as the estimator scales and pads it."""
         import torch
 
         width = data.input_size or data.size
         height = -(-width * 3 // (4 * STRIDE)) * STRIDE
         noise = torch.Generator().manual_seed(0)
-        return {"image": torch.rand((1, 3, height, width), generator=noise)}
-
-    def interface(self, data: PoseData) -> Interface:
-        """Describe the engines for the arm of `data`."""
-        arm = _description(data)
-        reference = (arm.names.index(arm.reference_link[0]), arm.names.index(arm.reference_link[1]))
-        settings = PoseSettings(
-            long_side=data.input_size or data.size,
-            links=arm.links,
-            reference_link=reference,
-            arm_threshold=data.arm_threshold,
-            **_THRESHOLDS,
-        )
+        example = {"image": torch.rand((1, 3, height, width), generator=noise)}
         image = TensorSpec(
             name="image",
             shape=("batch", 3, "height", "width"),
@@ -214,36 +210,56 @@ class PoseSkill:
         )
         maps = TensorSpec(
             name="maps",
-            shape=("batch", len(arm.names) + 1, "map_height", "map_width"),
+            shape=("batch", len(_description(data).names) + 1, "map_height", "map_width"),
             dtype="float32",
             layout="NCHW",
         )
-        return Interface([image], [maps], arm.names, settings.model_dump(mode="json"))
+        return {self.name: ExportModel(network, [image], [maps], [example])}
+
+    def bundle_settings(self, data: PoseData) -> BundleSettings:
+        """Names and settings for the arm of `data`."""
+        arm = _description(data)
+        reference = (arm.names.index(arm.reference_link[0]), arm.names.index(arm.reference_link[1]))
+        settings = PoseSettings(
+            long_side=data.input_size or data.size,
+            links=arm.links,
+            reference_link=reference,
+            arm_threshold=data.arm_threshold,
+            **_THRESHOLDS,
+        )
+        return BundleSettings(arm.names, settings.model_dump(mode="json"))
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         """The output layer: its filters are the keypoints."""
         return [_fcn(network).head]
 
-    def batches(
-        self, data: PoseData, split: Split, batch_size: int, seed: int, start_step: int
-    ) -> Iterator[Batch]:
-        """Augmented views with target maps to train on, plain images to calibrate on."""
-        from pose_fcn.training_images import TrainingImages
+    def calibration(
+        self, runs: Mapping[str, Run], data: PoseData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        """Whole training images."""
+        del runs
+        from pose_fcn.training_images import network_input, shrunk
 
         images = _images(data, "train")
-        if split == "calibration":
-            yield from _plain_batches(images, data.scale, batch_size, seed, start_step)
-        else:
-            links = _description(data).links
-            negatives = _negatives(data, "train")
-            share = data.negatives.share if data.negatives else 0.0
-            shown = TrainingImages(images, negatives, share)
-            for step in count(start_step):
-                rng = np.random.default_rng((seed, step))
-                yield _view_batch(shown, links, data, batch_size, rng)
+        for index in np.random.default_rng(seed).permutation(len(images))[:count]:
+            image = network_input([shrunk(images.bgr(index), data.scale)])
+            yield {self.name: {"image": image.contiguous().numpy()}}
+
+    def batches(
+        self, data: PoseData, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        """Augmented views with target maps."""
+        from pose_fcn.training_images import TrainingImages
+
+        links = _description(data).links
+        share = data.negatives.share if data.negatives else 0.0
+        shown = TrainingImages(_images(data, "train"), _negatives(data, "train"), share)
+        for step in count(start_step):
+            rng = np.random.default_rng((seed, step))
+            yield _view_batch(shown, links, data, batch_size, rng)
 
     def data_digest(self, data: PoseData) -> str:
-        """Hash what the training images are rendered from: the arm's files and photographs."""
+        """Hash what the images are rendered from: the arm's files and photographs."""
         digest = _source(data, "train").digest()
         if data.negatives is not None:
             digest += _negative_source(data, data.negatives, "train").digest()
@@ -276,25 +292,25 @@ class PoseSkill:
         place = (places[present] / mass[present]).sum() / present.sum().clamp(min=1)
         return pixels / (share * target).sum().clamp(min=_NEGATIVE_WEIGHT) + _PLACE_WEIGHT * place
 
-    def answers(self, teacher: nn.Module, batch: Batch) -> Tensor:
+    def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> Tensor:
         """Its maps."""
         maps: Tensor = _fcn(teacher)(batch["image"])
         return maps
 
-    def soften(self, batch: Batch, answers: Tensor, share: float) -> Batch:
+    def blend_targets(self, batch: Batch, outputs: Tensor, share: float) -> Batch:
         """Mix the teacher's maps into the target maps."""
-        return {**batch, "maps": batch["maps"].lerp(answers.float(), share)}
+        return {**batch, "maps": batch["maps"].lerp(outputs.float(), share)}
 
-    def evaluate(self, run: Run, data: PoseData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: PoseData, split: Split) -> dict[str, float]:
         """Estimate the split's images and compare with their labels; see `pose_accuracy`.
 
         Where the recipe has pictures without the arm, `false_alarms` is the share of them in which
         any keypoint is reported.
         """
         images, labels, lengths = self.labelled(data, split)
-        interface = self.interface(data)
-        settings = PoseSettings.model_validate(dict(interface.settings))
-        estimator = PoseEstimator(run, settings, interface.names)
+        served = self.bundle_settings(data)
+        settings = PoseSettings.model_validate(dict(served.settings))
+        estimator = PoseEstimator(runs[self.name], settings, served.names)
         predicted = np.stack(
             [estimator.estimate(images.bgr(k)).positions for k in range(len(images))]
         )
@@ -307,9 +323,7 @@ class PoseSkill:
             metrics["false_alarms"] = float(np.mean(alarms))
         return metrics
 
-    def labelled(
-        self, data: PoseData, split: JudgedSplit
-    ) -> tuple[ImageSet, NDArray[Any], NDArray[Any]]:
+    def labelled(self, data: PoseData, split: Split) -> tuple[ImageSet, NDArray[Any], NDArray[Any]]:
         """Return n images to judge by, their labels and the lengths of their reference links.
 
         Labels are (n, 8, 2) pixels, NaN where a keypoint is not in the image; lengths (n,) pixels.
@@ -423,17 +437,6 @@ def _images(data: PoseData, split: _ImageSplit) -> ImageSet:
 
     counts = {"train": data.images, "held_out": data.held_out, "validation": data.validation}
     return image_set(_source(data, split), counts[split])
-
-
-def _plain_batches(
-    images: ImageSet, scale: float, batch_size: int, seed: int, start_step: int
-) -> Iterator[Batch]:
-    from pose_fcn.training_images import network_input, shrunk
-
-    order = np.random.default_rng(seed).permutation(len(images))
-    for start in range(start_step * batch_size, len(order), batch_size):
-        pictures = [shrunk(images.bgr(index), scale) for index in order[start : start + batch_size]]
-        yield {"image": network_input(pictures)}
 
 
 def _view_batch(

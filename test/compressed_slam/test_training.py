@@ -295,7 +295,7 @@ class _CutOff(SlamSkill):
 def test_a_training_that_was_cut_off_goes_on_as_if_it_had_not_been(
     data: SlamData, tmp_path: Path
 ) -> None:
-    settings = TrainSettings(steps=4, batch_size=1, learning_rate=1e-3, judge_every=3)
+    settings = TrainSettings(steps=4, batch_size=1, learning_rate=1e-3, evaluate_every=3)
     weights = []
     for cut in (False, True):
         torch.manual_seed(0)

@@ -7,20 +7,20 @@ import os
 import time
 from hashlib import sha256
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from edge_compression.protocol import Interface, RecipePath
+from edge_compression.protocol import BundleSettings, ExportModel, Metric, RecipePath
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edge_compression.protocol import Batch, JudgedSplit, Run, Split
+    from edge_compression.protocol import Arrays, Batch, Run, Split
 
 SIDE = 16
 
@@ -64,7 +64,11 @@ class BlobNet(nn.Module):
 
 class BlobSkill:
     name = "blob"
-    headline = "pixels"
+    primary_metric = "pixels"
+    metrics: ClassVar[dict[str, Metric]] = {
+        "pixels": Metric("share of the pixels that are right"),
+        "overlap": Metric("intersection over union"),
+    }
     data_model = BlobData
 
     def uncompressed(self, data: BlobData) -> BlobData:
@@ -80,22 +84,29 @@ class BlobSkill:
         weights = network.state_dict()
         return {name: len(weights[f"{name}.weight"]) for name in ("first", "second", "between")}
 
-    def example_inputs(self, data: BlobData) -> dict[str, torch.Tensor]:
-        return {"image": torch.from_numpy(_scene(0, 1, data)[0])}
-
-    def interface(self, data: BlobData) -> Interface:
+    def models(self, network: nn.Module, data: BlobData) -> dict[str, ExportModel]:
+        example = {"image": torch.from_numpy(_scene(0, 1, data)[0])}
         image = TensorSpec(name="image", shape=("batch", 1, "height", "width"), dtype="float32")
         mask = TensorSpec(name="mask", shape=("batch", 1, "height", "width"), dtype="float32")
-        return Interface([image], [mask], ["blob"], {"noise": data.noise})
+        return {self.name: ExportModel(network, [image], [mask], [example])}
+
+    def bundle_settings(self, data: BlobData) -> BundleSettings:
+        return BundleSettings(["blob"], {"noise": data.noise})
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         return [network.get_submodule("head")]
 
+    def calibration(
+        self, runs: Mapping[str, Run], data: BlobData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        del runs
+        for number in range(min(count, data.calibration)):
+            yield {self.name: {"image": _scene(seed * 100_000 + number, 1, data)[0]}}
+
     def batches(
-        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+        self, data: BlobData, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
-        steps = count(start_step) if split == "train" else range(start_step, data.calibration)
-        for step in steps:
+        for step in count(start_step):
             # Lets a test kill the training before it ends.
             time.sleep(float(os.environ.get("BLOB_SECONDS_PER_STEP", "0")))
             image, mask = _scene(seed * 100_000 + step, batch_size, data)
@@ -108,15 +119,15 @@ class BlobSkill:
         logits = network.get_submodule("").logits(batch["image"])  # type: ignore[operator]
         return nn.functional.binary_cross_entropy_with_logits(logits.float(), batch["mask"])
 
-    def answers(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
+    def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
         return teacher(batch["image"])
 
-    def soften(self, batch: Batch, answers: torch.Tensor, share: float) -> Batch:
-        return {**batch, "mask": batch["mask"].lerp(answers.float(), share)}
+    def blend_targets(self, batch: Batch, outputs: torch.Tensor, share: float) -> Batch:
+        return {**batch, "mask": batch["mask"].lerp(outputs.float(), share)}
 
-    def evaluate(self, run: Run, data: BlobData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: BlobData, split: Split) -> dict[str, float]:
         image, mask = _scene({"held_out": -1, "validation": -2}[split], 64, data)
-        found = run({"image": image})["mask"] > 0.5
+        found = runs[self.name]({"image": image})["mask"] > 0.5
         union = np.logical_or(found, mask > 0.5).sum()
         return {
             "pixels": float((found == (mask > 0.5)).mean()),
@@ -130,9 +141,9 @@ class MislabelledBlobSkill(BlobSkill):
     name = "mislabelled_blob"
 
     def batches(
-        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+        self, data: BlobData, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
-        for batch in super().batches(data, split, batch_size, seed, start_step):
+        for batch in super().batches(data, batch_size, seed, start_step):
             yield {**batch, "mask": 1 - batch["mask"]}
 
 
@@ -151,9 +162,9 @@ class SpoiledBlobSkill(BlobSkill):
         return super().loss(network, {**batch, "image": image})
 
     def batches(
-        self, data: BlobData, split: Split, batch_size: int, seed: int, start_step: int
+        self, data: BlobData, batch_size: int, seed: int, start_step: int
     ) -> Iterator[Batch]:
-        stream = super().batches(data, split, batch_size, seed, start_step)
+        stream = super().batches(data, batch_size, seed, start_step)
         for step, batch in enumerate(stream, start_step + 1):
             if step == self.interrupted_at:
                 raise InterruptedError
@@ -195,14 +206,18 @@ class MixedBlobSkill(BlobSkill):
 
 
 class PreciseBlobSkill(BlobSkill):
-    """Its headline has no value where nothing is found."""
+    """Its primary metric has no value where nothing is found."""
 
     name = "precise_blob"
-    headline = "precision"
+    primary_metric = "precision"
+    metrics: ClassVar[dict[str, Metric]] = {
+        **BlobSkill.metrics,
+        "precision": Metric("share of what is found"),
+    }
 
-    def evaluate(self, run: Run, data: BlobData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: BlobData, split: Split) -> dict[str, float]:
         image, mask = _scene({"held_out": -1, "validation": -2}[split], 64, data)
-        found = run({"image": image})["mask"] > 0.5
+        found = runs[self.name]({"image": image})["mask"] > 0.5
         right = float(np.logical_and(found, mask > 0.5).sum())
         return {"precision": right / found.sum() if found.any() else math.nan}
 

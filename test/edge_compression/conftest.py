@@ -34,24 +34,24 @@ RECIPE: dict[str, Any] = {
         "learning_rate": 0.01,
         "seed": 4,
         "distil": 0.3,
-        "judge_every": 20,
+        "evaluate_every": 20,
         "patience": 2,
     },
     "quantise": {
         "calibration_images": 8,
         "method": "best",
-        "max_drop": 0.02,
+        "limits": {"pixels": {"at_least": "0.98x"}},
         "aware": {"steps": 20, "batch_size": 16, "learning_rate": 0.001},
     },
     "fp16": True,
-    "max_drop": 0.02,
+    "limits": {"pixels": {"at_least": "0.98x"}},
 }
 
 
 @pytest.fixture(scope="session")
 def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    for name in ("blob_skill.py", "guess_skill.py"):
+    for name in ("blob_skill.py", "guess_skill.py", "track_skill.py"):
         shutil.copy(HERE / name, folder)
     info = folder / "blob_skill-1.0.dist-info"
     info.mkdir()
@@ -65,7 +65,7 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precise_blob": "PreciseBlobSkill",
     }
     lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]
-    lines.append("guess = guess_skill:GuessSkill")
+    lines += ["guess = guess_skill:GuessSkill", "track = track_skill:TrackSkill"]
     (info / "entry_points.txt").write_text("\n".join(["[compressed_grasp.skills]", *lines, ""]))
     return folder
 

@@ -16,16 +16,22 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from edge_compression.protocol import EvaluationResult, Interface, Metric, TrainedNetwork
+from edge_compression.protocol import (
+    BundleSettings,
+    EvaluationResult,
+    ExportModel,
+    Metric,
+    TrainedNetwork,
+)
 from edge_runtime.bundle import TensorSpec, load_bundle
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from edge_compression.protocol import JudgedSplit, Run, TrainingTask
+    from edge_compression.protocol import Arrays, Run, Split, TrainingTask
 
 
 class GuessData(BaseModel):
@@ -79,16 +85,13 @@ class GuessTest:
 
 class GuessSkill:
     name = "guess"
-    headline = "success"
+    primary_metric = "success"
+    metrics: ClassVar = {"success": Metric("share of right guesses")}
     data_model = GuessData
     train_model = GuessTraining
     evaluation = GuessTest()
 
     def uncompressed(self, data: GuessData) -> GuessData:
-        return data
-
-    def subset(self, data: GuessData, samples: int) -> GuessData:
-        del samples
         return data
 
     def build_network(self, config: Mapping[str, Any]) -> nn.Module:
@@ -97,14 +100,22 @@ class GuessSkill:
     def network_config(self, network: nn.Module) -> dict[str, Any]:
         return {"hidden": len(network.state_dict()["first.weight"])}
 
-    def example_inputs(self, data: GuessData) -> dict[str, torch.Tensor]:
+    def models(self, network: nn.Module, data: GuessData) -> dict[str, ExportModel]:
         del data
-        return {"place": torch.zeros((1, 1))}
-
-    def interface(self, data: GuessData) -> Interface:
         place = TensorSpec(name="place", shape=(1, 1), dtype="float32")
         values = TensorSpec(name="values", shape=(1, 2), dtype="float32")
-        return Interface([place], [values], ["left", "right"], {"wall": data.wall})
+        example = {"place": torch.zeros((1, 1))}
+        return {self.name: ExportModel(network, [place], [values], [example])}
+
+    def bundle_settings(self, data: GuessData) -> BundleSettings:
+        return BundleSettings(["left", "right"], {"wall": data.wall})
+
+    def calibration(
+        self, runs: Mapping[str, Run], data: GuessData, count: int, seed: int
+    ) -> Iterator[dict[str, Arrays]]:
+        del runs, data
+        for place in np.random.default_rng(seed).uniform(-1, 1, count).astype(np.float32):
+            yield {self.name: {"place": np.array([[place]])}}
 
     def unprunable(self, network: nn.Module) -> list[nn.Module]:
         return [network.get_submodule("last")]
@@ -145,9 +156,9 @@ class GuessSkill:
             tables={"Episodes": [{"episodes": len(curve)}]},
         )
 
-    def evaluate(self, run: Run, data: GuessData, split: JudgedSplit) -> dict[str, float]:
+    def evaluate(self, runs: Mapping[str, Run], data: GuessData, split: Split) -> dict[str, float]:
         seed = {"validation": 1, "held_out": 2}[split]
-        return {"success": _success(run, data.wall, 50, seed)}
+        return {"success": _success(runs[self.name], data.wall, 50, seed)}
 
 
 def _trial(bundle: Path, wall: float, runs: int) -> dict[str, float]:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from fnmatch import fnmatch
 
 from edge_compression import pipeline
 from edge_compression.commands import main
@@ -19,7 +20,7 @@ def run_until(words: list[str], file: str, count: int) -> None:
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal left
-        if event == "os.rename" and str(arguments[1]).endswith(file):
+        if event == "os.rename" and fnmatch(str(arguments[1]), f"*{file}"):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from edge_compression.calibration import calibrate
 from edge_compression.checkpoint import load_checkpoint
 from edge_compression.export import export
 from edge_compression.job import compressible_skill
-from edge_compression.protocol import Interface
+from edge_compression.protocol import ExportModel
 from edge_compression.quantisation import Flavour, quantise
 from edge_compression.recipe import TrainSettings
 from edge_compression.training import train
@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 
     from edge_compression.protocol import Batch, CompressibleSkill
 
-INTERFACE = Interface(
-    [TensorSpec(name="x", shape=("batch", 8, "height", "width"), dtype="float32")],
-    [TensorSpec(name="y", shape=("batch", 8, "height", "width"), dtype="float32")],
+INPUT, OUTPUT = (
+    TensorSpec(name=name, shape=("batch", 8, "height", "width"), dtype="float32") for name in "xy"
 )
+
+
+def _model(network: nn.Module) -> ExportModel:
+    return ExportModel(network, [INPUT], [OUTPUT], [{"x": _batches(1)[0][:1]}])
+
+
+def _peaks(network: nn.Module) -> dict[str, float]:
+    inputs = [{"x": batch.numpy()} for batch in _batches(4)]
+    return input_peaks(network, {"small": _model(network)}, {"small": inputs})
 
 
 class Small(nn.Module):
@@ -65,8 +73,8 @@ def _batches(count: int) -> list[torch.Tensor]:
 
 
 def _error_in_int8(network: nn.Module, original: nn.Module, flavour: Flavour) -> float:
-    """Mean square error of the network, quantised, against the original's answers."""
-    graph = export(network, {"x": _batches(1)[0][:1]}, INTERFACE)
+    """Mean square error of the network, quantised, against the original's outputs."""
+    graph = export(_model(network))
     calibration = calibrate(graph, [{"x": x[:1].numpy()} for x in _batches(4)], "minmax")
     engine = OnnxEngine.from_file(quantise(calibration, flavour))
     x = torch.rand(8, 8, 12, 12, generator=torch.Generator().manual_seed(2))
@@ -106,7 +114,7 @@ def _train_for_eight_bits(network: Small, original: Small) -> None:
     steps = 300
     # Only the layer with the outliers, by little steps: they cancel, so larger ones do harm first.
     optimiser = torch.optim.Adam(network.second.parameters())
-    peaks = input_peaks(network, [(x,) for x in _batches(4)])
+    peaks = _peaks(network)
     assert set(peaks) == {"first.weight", "second.weight", "last.weight"}
     with simulate(network, peaks):
         for step, x in enumerate(_batches(steps)):
@@ -120,7 +128,7 @@ def _train_for_eight_bits(network: Small, original: Small) -> None:
 def test_the_simulation_is_what_the_quantised_graph_computes(
     original: Small, *, autocast: bool
 ) -> None:
-    peaks = input_peaks(original, [(x,) for x in _batches(4)])
+    peaks = _peaks(original)
     x = _batches(1)[0]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         plain, inside = original(x), original.inside(x)
@@ -129,7 +137,7 @@ def test_the_simulation_is_what_the_quantised_graph_computes(
         assert torch.equal(original(x), plain)
         assert not torch.equal(inside, simulated_inside)  # methods other than forward count, too
 
-    graph = export(original, {"x": x[:1]}, INTERFACE)
+    graph = export(_model(original))
     images = [{"x": batch.numpy()} for batch in _batches(4)]
     quantised = quantise(calibrate(graph, images, "minmax"), "trt")
     found = OnnxEngine.from_file(quantised).run({"x": x.numpy()})["y"]
@@ -139,7 +147,7 @@ def test_the_simulation_is_what_the_quantised_graph_computes(
 
 def test_a_network_without_such_layers_is_refused() -> None:
     with pytest.raises(SettingError, match="no convolution or linear layer"):
-        input_peaks(nn.ReLU(), [(torch.rand(1),)])
+        _peaks(nn.ReLU())
 
 
 class _CutOff:
@@ -165,11 +173,11 @@ def test_a_training_cut_off_goes_on_in_the_simulation(tmp_path: Path) -> None:
     settings = TrainSettings(steps=30, batch_size=4, learning_rate=0.01, seed=5, precision="bf16")
     torch.manual_seed(0)
     start = skill.build_network({})
-    scenes = [next(skill.batches(data, "calibration", 1, 0, step)) for step in range(4)]
+    scenes = [item["blob"] for item in skill.calibration({}, data, 4, 0)]
 
     def tune(skill: CompressibleSkill, data: BaseModel, state: Path) -> Mapping[str, torch.Tensor]:
         network = copy.deepcopy(start)
-        peaks = input_peaks(network, [(scene["image"],) for scene in scenes])
+        peaks = input_peaks(network, skill.models(network, data), {"blob": scenes})
         with simulate(network, peaks):
             train(skill, network, data, settings, state, save_every=0.0)
         return network.state_dict()

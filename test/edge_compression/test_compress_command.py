@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from edge_compression.aware import input_peaks, simulate
-from edge_compression.calibration import calibration_images
+from edge_compression.calibration import calibration_inputs
 from edge_compression.checkpoint import load_checkpoint, read_checkpoint
 from edge_compression.commands import main
 from edge_compression.job import compressible_skill
@@ -40,8 +40,9 @@ def test_run_makes_a_bundle_that_is_small_and_still_right(compressed: Path) -> N
     manifest = load_bundle(compressed / "bundle", "blob").manifest
     report = read_report(compressed)
     original = report.variants[0]
-    shipped = {v.file: v for v in report.variants if v.file in manifest.engines}
-    rest = {v.name: v.file for v in report.variants if v.file not in manifest.engines}
+    files = {variant.name: variant.graphs["blob"].file for variant in report.variants}
+    shipped = {files[v.name]: v for v in report.variants if files[v.name] in manifest.engines}
+    rest = {name: file for name, file in files.items() if file not in manifest.engines}
 
     assert {file: variant.name for file, variant in shipped.items()} == {
         "fp32.onnx": "pruned fp32",
@@ -68,10 +69,11 @@ def test_run_makes_a_bundle_that_is_small_and_still_right(compressed: Path) -> N
     for file in ("unpruned.onnx", *rest.values()):
         OnnxEngine.from_file(compressed / file)
     assert manifest.guard is not None
+    accuracy = original.accuracy["pixels"]
     assert manifest.guard.model_dump() == {
-        "metric": "pixels",
-        "of": original.accuracy["pixels"],
-        "max_drop": 0.02,
+        "limits": [
+            {"metric": "pixels", "of": accuracy, "at_least": 0.98 * accuracy, "at_most": None}
+        ],
         "forced": [],
     }
 
@@ -85,7 +87,7 @@ def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> 
     assert tuned.curve[-1][0] == 20
     assert "stage 0" in (compressed / "report.html").read_text()
     assert [first.curve[-1][0], report.aware_curve[-1][0]] == [40, 20]
-    assert [step for step, _ in first.judgements] == [20, 40]
+    assert [step for step, _ in first.evaluations] == [20, 40]
     # What one stage leaves is what the next one analyses and prunes.
     assert first.sensitivity is not None
     assert first.sensitivity.accuracy == tuned.accuracy != tuned.pruned_accuracy
@@ -93,7 +95,7 @@ def test_the_report_follows_the_network_through_its_stages(compressed: Path) -> 
         assert stage.sensitivity is not None
         assert [len(group.trials) for group in stage.sensitivity.groups] == [1, 1, 1]
         assert stage.lost["parameters"] > before
-        assert stage.accuracy == max(accuracy for _, accuracy in stage.judgements)
+        assert stage.accuracy == max(accuracy for _, accuracy in stage.evaluations)
         # The first pruning may cost nothing: tuning must at least not cost more.
         assert stage.accuracy > stage.pruned_accuracy - 0.005
     assert last.accuracy > last.pruned_accuracy
@@ -117,7 +119,7 @@ def test_the_best_ranges_on_the_validation_split_are_taken(
         prune=None,
         finetune=None,
         quantise={"calibration_images": 4, "method": "best"},
-        max_drop=None,
+        limits=None,
     )
 
     assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
@@ -137,13 +139,14 @@ def test_the_last_training_is_with_simulated_quantisation(
     data = skill.data_model.model_validate(recipe.data)
     assert recipe.quantise is not None
     assert recipe.quantise.aware is not None
-    images = calibration_images(skill, data, recipe.quantise, ["image"])
 
     def apart(*, simulated: bool) -> float:
         network = skill.build_network(read_checkpoint(compressed / "pruned.pt")["network"])
         network.load_state_dict(read_checkpoint(compressed / "stages/2/tune_state.pt")["best"])
         network.to(memory_format=torch.channels_last)  # as training has left it
-        peaks = input_peaks(network, ((torch.from_numpy(image["image"]),) for image in images))
+        models = skill.models(network, data)
+        inputs = calibration_inputs(skill, models, {}, data, recipe.quantise)
+        peaks = input_peaks(network, models, inputs)
         with simulate(network, peaks) if simulated else nullcontext():
             train(skill, network, data, recipe.quantise.aware, tmp_path / f"{simulated}.pt")
         shipped = read_checkpoint(compressed / "pruned.pt")["state"]
@@ -226,7 +229,7 @@ def test_inspect_shows_bundles_checkpoints_and_states(
 def test_a_training_ends_with_its_checkpoint_and_a_page_of_its_curves(
     tmp_path: Path, write_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"steps": 6, "batch_size": 2, "learning_rate": 0.01, "judge_every": 2}
+    settings = {"steps": 6, "batch_size": 2, "learning_rate": 0.01, "evaluate_every": 2}
     output = tmp_path / "out"
 
     recipe = write_recipe(tmp_path, checkpoint=None, train=settings)
@@ -244,7 +247,7 @@ def test_a_training_ends_with_its_checkpoint_and_a_page_of_its_curves(
     assert page.count("data:image/svg") == 2
     assert all(word in page for word in ("Loss during", "pixels during training", "overlap"))
     report = json.loads((output / "training.json").read_text())
-    assert [step for step, _ in report["judgements"]] == [2, 4, 6]
+    assert [step for step, _ in report["evaluations"]] == [2, 4, 6]
 
 
 def test_every_result_is_given_as_json_and_nothing_else(
@@ -330,7 +333,7 @@ def test_a_state_that_lacks_a_part_is_refused(
     output = tmp_path / "training"
     shutil.copytree(trained / "training", output)
     state = output / "train_state.pt"
-    torch.save({**torch.load(state), "trainee": {}}, state)
+    torch.save({**torch.load(state), "training": {}}, state)
 
     assert main(["train", str(trained / "train.yaml"), "--output", str(output)]) == 1
 
@@ -394,7 +397,7 @@ def test_half_precision_spares_what_the_calibration_saw_it_cannot_hold(
         prune=None,
         finetune=None,
         quantise={"calibration_images": 2},
-        max_drop=None,
+        limits=None,
     )
 
     assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
@@ -416,7 +419,7 @@ def test_the_smaller_inputs_share_is_told_from_prunings(
         finetune=None,
         quantise=None,
         fp16=False,
-        max_drop=None,
+        limits=None,
     )
 
     assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
@@ -442,14 +445,15 @@ def test_the_limit_is_of_the_network_at_the_size_it_came_with(
         finetune=None,
         quantise=None,
         fp16=False,
-        max_drop=1e-6,
+        limits={"pixels": {"at_least": "0.999999x"}},
     )
     output = tmp_path / "out"
 
     assert main(["run", str(recipe), "--output", str(output)]) == 1
 
-    assert "against original fp32" in capsys.readouterr().err.splitlines()[-1]
     report = read_report(output)
+    before = report.variants[0].accuracy["pixels"]
+    assert f"(0.999999x of {before:.4f})" in capsys.readouterr().err.splitlines()[-1]
     assert [variant.name for variant in report.variants] == ["original fp32", "resized fp32"]
     assert report.macs_lost_to_input == pytest.approx(0.75)
     assert not (output / "bundle").exists()

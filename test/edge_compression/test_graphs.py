@@ -8,15 +8,17 @@ import torch
 from torch import nn
 
 from edge_compression.export import check_against_torch, export
-from edge_compression.protocol import Interface
+from edge_compression.protocol import ExportModel
 from edge_runtime.bundle import TensorSpec
 from edge_runtime.errors import EngineError
 from edge_runtime.onnx_engine import OnnxEngine
 
-INTERFACE = Interface(
-    [TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")],
-    [TensorSpec(name="maps", shape=("batch", 2, "map_height", "map_width"), dtype="float32")],
-)
+INPUT = TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")
+OUTPUT = TensorSpec(name="maps", shape=("batch", 2, "map_height", "map_width"), dtype="float32")
+
+
+def model(network: nn.Module, width: int = 32) -> ExportModel:
+    return ExportModel(network, [INPUT], [OUTPUT], [{"image": torch.rand(1, 3, 32, width)}])
 
 
 class Pooled(nn.Module):
@@ -59,13 +61,11 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def graph(network: nn.Module) -> bytes:
-    return export(network, {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
+    return export(model(network))
 
 
 def test_the_graph_is_the_network_at_every_size(network: nn.Module, graph: bytes) -> None:
-    inputs = {"image": torch.rand(1, 3, 32, 48)}
-
-    assert check_against_torch(graph, network, inputs, INTERFACE) < 1e-5
+    assert check_against_torch(graph, model(network, 48)) < 1e-5
     assert OnnxEngine.from_file(graph).inputs[0].shape == ("batch", 3, "height", "width")
 
 
@@ -76,24 +76,22 @@ def test_the_graph_says_nothing_of_the_machine_that_made_it(graph: bytes) -> Non
 
 def test_a_size_that_was_frozen_is_refused() -> None:
     network = FixedSize().eval()
-    inputs = {"image": torch.rand(1, 3, 32, 32)}
-    graph = export(network, inputs, INTERFACE)
+    graph = export(model(network))
 
     # The network itself is asked for another width than the one that is written into it.
     network.forward = Pooled.forward.__get__(network)  # type: ignore[method-assign]
     with pytest.raises(EngineError, match="not dynamic"):
-        check_against_torch(graph, network, inputs, INTERFACE)
+        check_against_torch(graph, model(network))
 
 
 def test_no_number_is_no_agreement() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), Root()).eval()
-    inputs = {"image": torch.rand(1, 3, 32, 32)}
 
     with pytest.raises(EngineError, match="differs from torch by nan"):
-        check_against_torch(export(network, inputs, INTERFACE), network, inputs, INTERFACE)
+        check_against_torch(export(model(network)), model(network))
 
 
 def test_another_network_is_told_apart(graph: bytes) -> None:
     torch.manual_seed(1)
     with pytest.raises(EngineError, match="differs from torch"):
-        check_against_torch(graph, Pooled().eval(), {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
+        check_against_torch(graph, model(Pooled().eval()))

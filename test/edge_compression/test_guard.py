@@ -30,7 +30,7 @@ HOPELESS: dict[str, Any] = {
     "prune": {"parameters": 0.9, "allocation": "uniform"},
     "finetune": None,
     "quantise": {"calibration_images": 4},
-    "max_drop": 0.001,
+    "limits": {"pixels": {"at_least": "0.999x"}},
 }
 FILES = ["fp32.onnx", "fp16.onnx", "cpu.onnx", "arm.onnx", "trt.onnx"]
 NAMES = [
@@ -68,11 +68,11 @@ def test_engines_that_lose_too_much_make_no_bundle(
     original = report.variants[0].accuracy["pixels"]
     assert line.startswith("compress: no bundle was written: ")
     for variant in report.variants[1:]:
-        drop = original - variant.accuracy["pixels"]
-        assert drop > 0.001
+        value = variant.accuracy["pixels"]
+        assert value < 0.999 * original
         assert (
-            f"{variant.name} loses {drop:.4f} of pixels against original fp32; max_drop is 0.001"
-            in line
+            f"{variant.name}: pixels is {value:.4f}, at least {0.999 * original:.4f} is wanted "
+            f"(0.999x of {original:.4f})" in line
         )
     assert "--force" in line
     assert _content(output / "bundle") == before
@@ -98,8 +98,9 @@ def test_force_puts_them_into_the_bundle_and_the_manifest_says_so(
     assert sorted(bundle.manifest.engines) == sorted(FILES)
     assert bundle.manifest.guard is not None
     assert bundle.manifest.guard.forced == FILES
-    assert bundle.manifest.guard.max_drop == 0.001
     report = read_report(output)
+    [limit] = bundle.manifest.guard.limits
+    assert limit.at_least == 0.999 * report.variants[0].accuracy["pixels"]
     assert bundle.digest == report.bundle_digest
     assert report.failures == []
     assert report.forced == NAMES
@@ -113,7 +114,7 @@ def test_a_graph_that_breaks_tensorrts_rules_is_no_engine(
     trained = read_checkpoint(output.parent / "training" / "trained.pt")["state"]
     network.load_state_dict(trained, strict=False)
     save_checkpoint(output.parent / "mixed.pt", skill, network)
-    changes = {"skill": "mixed_blob", "checkpoint": "mixed.pt", "prune": None, "max_drop": None}
+    changes = {"skill": "mixed_blob", "checkpoint": "mixed.pt", "prune": None, "limits": None}
     recipe = write_recipe(output.parent, **{**HOPELESS, **changes})
 
     assert main(["run", str(recipe), "--output", str(output)]) == 0
@@ -130,8 +131,9 @@ def test_what_cannot_be_quantised_leaves_the_other_engines(
     checkpoint = read_checkpoint(output.parent / "training" / "trained.pt")
     torch.save({**checkpoint, "skill": "precise_blob"}, output.parent / "precise.pt")
     # The network finds nothing, so that no precision is within the limit of its own.
-    changes = {"skill": "precise_blob", "checkpoint": "precise.pt"}
-    quantise = {"calibration_images": 4, "max_drop": 0.02}
+    limits = {"precision": {"at_least": "0.98x"}}
+    changes = {"skill": "precise_blob", "checkpoint": "precise.pt", "limits": limits}
+    quantise = {"calibration_images": 4, "limits": limits}
     recipe = write_recipe(output.parent, **{**HOPELESS, **changes, "quantise": quantise})
 
     assert main(["run", str(recipe), "--output", str(output), "--force"]) == 0
@@ -147,7 +149,9 @@ def test_inspect_shows_what_was_forced_and_what_schema_2_says_of_devices(
 ) -> None:
     shutil.copytree(compressed / "bundle", tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
-    guard = Guard(metric="pixels", of=0.9, max_drop=0.01, forced=["cpu.onnx"])
+    guard = Guard.model_validate(
+        {"metric": "pixels", "of": 0.9, "max_drop": 0.01, "forced": ["cpu.onnx"]}
+    )
     files = {name: bundle.path / name for name in bundle.manifest.files}
     write_bundle(bundle.path, bundle.manifest.model_copy(update={"guard": guard}), files)
     plan = {**PLAN, "graph": "trt.onnx", "precision": "int8", "latency_ms": {"p50": 1.25}}
@@ -157,7 +161,7 @@ def test_inspect_shows_what_was_forced_and_what_schema_2_says_of_devices(
     assert main(["inspect", str(bundle.path)]) == 0
 
     printed = " ".join(capsys.readouterr().out.split())
-    assert "limit pixels may drop by 0.01 from 0.9000" in printed
+    assert "limit of pixels at least 0.8900, 0.9000 it was" in printed
     assert "forced cpu.onnx" in printed
     assert "plan gpu.plan of trt.onnx, int8, p50 1.25 ms" in printed
     assert "choice on Some Processor trt.onnx, by onnxruntime 1" in printed
@@ -170,7 +174,7 @@ def test_only_engines_within_the_limit_are_bundled(
     settings = {
         "prune": None,
         "finetune": None,
-        "max_drop": 1e-6,
+        "limits": {"pixels": {"at_least": "0.999999x"}},
         "quantise": {"calibration_images": 2, "method": "best"},
     }
     recipe = write_recipe(output.parent, **settings)
@@ -181,7 +185,7 @@ def test_only_engines_within_the_limit_are_bundled(
     manifest = load_bundle(output / "bundle").manifest
     report = read_report(output)
     lost = {
-        variant.file
+        variant.graphs["blob"].file
         for variant in report.variants
         if variant.accuracy["pixels"] < report.variants[0].accuracy["pixels"]
     }
@@ -207,12 +211,14 @@ def test_an_accuracy_without_a_value_is_too_bad(
     checkpoint = read_checkpoint(output.parent / "training" / "trained.pt")
     torch.save({**checkpoint, "skill": "precise_blob"}, output.parent / "precise.pt")
     # What is left of the network finds nothing as long as it is not tuned.
+    limits = {"precision": {"at_least": "0.98x"}}
     changes = {"skill": "precise_blob", "checkpoint": "precise.pt", "quantise": None}
+    changes["limits"] = limits
     recipe = write_recipe(output.parent, **{**HOPELESS, **changes})
 
     assert main(["run", str(recipe), "--output", str(output)]) == 1
 
-    assert "pruned fp32 loses nan of precision" in capsys.readouterr().err.splitlines()[-1]
+    assert "pruned fp32: precision is nan" in capsys.readouterr().err.splitlines()[-1]
     assert _content(output / "bundle") == before
     assert math.isnan(read_report(output).variants[1].accuracy["precision"])
     assert main(["report", str(output)]) == 0

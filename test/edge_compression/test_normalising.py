@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_compression.normalising import Trainee
+from edge_compression.normalising import Normalised
 from edge_runtime.errors import SettingError
 
 
@@ -38,49 +38,49 @@ def _pictures(seed: int) -> torch.Tensor:
 
 def test_training_begins_with_what_the_network_computes(network: _Small) -> None:
     before = network.logits(_pictures(0))
-    trainee = Trainee(network, normalise=True)
+    trained = Normalised(network, normalise=True)
 
-    with trainee.assembled():
+    with trained.attached():
         begun = network.logits(_pictures(0))
         other = network.logits(_pictures(1))
     after = network.logits(_pictures(0))
 
-    assert len(trainee.norms) == 2
+    assert len(trained.norms) == 2
     torch.testing.assert_close(begun, before, rtol=1e-4, atol=1e-4)
     # It is the batch that is normalised: at another batch the two differ.
     assert (other - network.logits(_pictures(1))).abs().max() > 1e-2
     assert torch.equal(after, before)
 
 
-def test_the_weights_compute_alone_what_the_trainee_computed(network: _Small) -> None:
+def test_the_weights_compute_alone_what_the_network_in_training_computed(network: _Small) -> None:
     names = list(network.state_dict())
-    trainee = Trainee(network, normalise=True, spared=[network.last])
-    optimiser = torch.optim.SGD(trainee.parameters(), lr=0.05)
-    with trainee.assembled():
+    trained = Normalised(network, normalise=True, excluded=[network.last])
+    optimiser = torch.optim.SGD(trained.parameters(), lr=0.05)
+    with trained.attached():
         for step in range(20):
             optimiser.zero_grad()
             (network.logits(_pictures(step)) - 1).square().mean().backward()
             optimiser.step()
         network.eval()
-        trained = network.logits(_pictures(99))
+        expected = network.logits(_pictures(99))
 
     alone = copy.deepcopy(network)
     raw = alone.logits(_pictures(99))
-    alone.load_state_dict(trainee.weights())
+    alone.load_state_dict(trained.weights())
 
-    assert len(trainee.norms) == 1
-    assert list(trainee.weights()) == names
-    torch.testing.assert_close(alone.logits(_pictures(99)), trained, rtol=1e-4, atol=1e-4)
-    assert (raw - trained).abs().max() > 1e-2
+    assert len(trained.norms) == 1
+    assert list(trained.weights()) == names
+    torch.testing.assert_close(alone.logits(_pictures(99)), expected, rtol=1e-4, atol=1e-4)
+    assert (raw - expected).abs().max() > 1e-2
 
 
-def test_a_trainee_without_it_is_the_network(network: _Small) -> None:
-    trainee = Trainee(network)
+def test_without_it_the_network_is_as_it_was(network: _Small) -> None:
+    trained = Normalised(network)
 
-    assert list(trainee.parameters()) == list(network.parameters())
-    assert all(torch.equal(trainee.weights()[k], v) for k, v in network.state_dict().items())
+    assert list(trained.parameters()) == list(network.parameters())
+    assert all(torch.equal(trained.weights()[k], v) for k, v in network.state_dict().items())
 
 
 def test_a_network_without_convolutions_is_refused() -> None:
     with pytest.raises(SettingError, match=r"no convolution with a bias.*leave `normalise` out"):
-        Trainee(nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 3, 1, bias=False)), normalise=True)
+        Normalised(nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 3, 1, bias=False)), normalise=True)

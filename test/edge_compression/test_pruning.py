@@ -11,6 +11,7 @@ from torch import nn
 
 from edge_compression import allocation, measure
 from edge_compression.dependency import Group, Member, prunable_groups, without
+from edge_compression.evaluation import Evaluations
 from edge_compression.job import compressible_skill
 from edge_compression.pruning import Pruned, describe_layers, prune
 from edge_compression.recipe import PruneSettings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edge_compression.protocol import CompressibleSkill
+    from edge_compression.protocol import CompressibleSkill, SupervisedSkill
 
     Cut = Callable[..., Pruned]
 
@@ -43,17 +44,18 @@ def cut(skill: CompressibleSkill, network: nn.Module, tmp_path: Path) -> Cut:
 
     def cut(**settings: Any) -> Pruned:  # noqa: ANN401 - of several types
         wanted = PruneSettings(**settings)
+        evaluations = Evaluations(skill, tmp_path / "evaluations")
         data = skill.data_model()
-        full = measure.sizes(network, skill.example_inputs(data))
+        full = measure.sizes(skill.models(network, data))
         keep = {name: int(full[name] * (1 - share)) for name, share in wanted.targets.items()}
-        return prune(skill, network, data, wanted, keep=keep, notes=tmp_path / "notes.json")
+        return prune(skill, network, data, wanted, keep=keep, evaluations=evaluations)
 
     return cut
 
 
 def _lost(skill: CompressibleSkill, network: nn.Module, pruned: nn.Module) -> dict[str, float]:
-    inputs = skill.example_inputs(skill.data_model())
-    before, after = measure.sizes(network, inputs), measure.sizes(pruned, inputs)
+    data = skill.data_model()
+    before, after = (measure.sizes(skill.models(each, data)) for each in (network, pruned))
     return {name: 1 - after[name] / before[name] for name in before}
 
 
@@ -98,18 +100,19 @@ def test_budgets_are_met_and_the_network_can_be_built_again(
 def test_a_plan_uses_its_budget(share: float, multiple_of: int) -> None:
     skill = compressible_skill("blob")
     network = skill.build_network({"first": 90, "second": 122, "between": 101})
-    inputs = skill.example_inputs(skill.data_model())
-    groups = prunable_groups(skill, network, inputs)
-    full = measure.macs(network, inputs)
+    data = skill.data_model()
+    groups = prunable_groups(skill, network, data)
+    full = measure.sizes(skill.models(network, data))["macs"]
     most = int(share * full)
 
     def left(plan: dict[str, int]) -> int:
         goes = {group: range(count) for group, count in plan.items()}
-        return measure.macs(without(network, inputs, goes), inputs)
+        return measure.sizes(skill.models(without(skill, network, data, goes), data))["macs"]
 
     plan = allocation.solve(
+        skill,
         network,
-        inputs,
+        data,
         groups,
         [allocation.uniform(groups)],
         keep={"macs": most},
@@ -138,7 +141,8 @@ def test_a_budget_that_is_missed_is_told(
     keep = {"parameters": int(0.7 * measure.parameters(network))}
     settings = PruneSettings(parameters=0.3, allocation="uniform")
 
-    prune(skill, network, skill.data_model(), settings, keep=keep, notes=tmp_path / "notes.json")
+    evaluations = Evaluations(skill, tmp_path / "evaluations")
+    prune(skill, network, skill.data_model(), settings, keep=keep, evaluations=evaluations)
 
     assert ("of the parameters more than asked for are pruned" in capsys.readouterr().out) == said
 
@@ -176,7 +180,7 @@ def test_taylor_finds_the_filter_that_the_loss_needs(
     with torch.no_grad():
         network.get_submodule("second").weight[3] *= 100  # type: ignore[operator, union-attr]
         network.get_submodule("between").weight[:, 3] = 0  # type: ignore[operator]
-    groups = prunable_groups(skill, network, skill.example_inputs(data))
+    groups = prunable_groups(skill, network, data)
 
     scores = {
         method: saliencies(method, skill, network, data, groups)["second"]
@@ -209,15 +213,15 @@ def test_multiples_are_kept(skill: CompressibleSkill, network: nn.Module, cut: C
 
 def test_trials_are_noted_and_not_repeated(cut: Cut, tmp_path: Path) -> None:
     first = cut(parameters=0.5, trial_rates=[0.5])
-    notes = tmp_path / "notes.json"
-    # An answer that no trial can give: it comes back if it is read.
-    notes.write_text(notes.read_text().replace('"unpruned": ', '"unpruned": 1'))
+    # Metrics that no trial can have: they come back if they are read.
+    for file in (tmp_path / "evaluations").iterdir():
+        file.write_text('{"pixels": 1.5}')
 
     again = cut(parameters=0.5, trial_rates=[0.5])
 
     assert first.sensitivity is not None
     assert again.sensitivity is not None
-    assert again.sensitivity.accuracy > 1 > first.sensitivity.accuracy
+    assert again.sensitivity.accuracy == 1.5 > first.sensitivity.accuracy
 
 
 def test_too_much_is_refused_with_what_can_be_had(cut: Cut) -> None:
@@ -231,7 +235,7 @@ def test_a_network_that_may_not_be_pruned_is_explained(network: nn.Module) -> No
             return list(network.children())
 
     with pytest.raises(SettingError, match="no layer of 'blob' can be pruned"):
-        prunable_groups(Frozen(), network, Frozen().example_inputs(Frozen().data_model()))
+        prunable_groups(Frozen(), network, Frozen().data_model())
 
 
 class Grouped(nn.Module):
@@ -262,13 +266,13 @@ def test_what_feeds_a_grouped_layer_is_not_offered(
     skill: CompressibleSkill, grouped: nn.Module, prunable: set[str]
 ) -> None:
     network = Grouped(grouped)
-    inputs = skill.example_inputs(skill.data_model())
+    data = skill.data_model()
 
-    groups = prunable_groups(skill, network, inputs)
+    groups = prunable_groups(skill, network, data)
 
     assert {layer for group in groups for layer in group.layers} - {"grouped"} == prunable
     for group in groups:
-        without(network, inputs, {group.name: [0, 3, 4]})(*inputs.values())
+        without(skill, network, data, {group.name: [0, 3, 4]})(torch.rand(1, 1, 16, 16))
 
 
 @pytest.mark.parametrize("filters", [3, 7, 48, 100])
@@ -284,16 +288,16 @@ def test_macs_are_those_of_the_layers(skill: CompressibleSkill, network: nn.Modu
     fine, coarse = 16 * 16, 8 * 8
     by_hand = 9 * (8 * fine + 8 * 12 * coarse + 12 * 10 * coarse + 10 * 8 * fine) + 8 * fine
 
-    assert measure.macs(network, skill.example_inputs(skill.data_model())) == by_hand
+    assert measure.sizes(skill.models(network, skill.data_model()))["macs"] == by_hand
     assert measure.parameters(network) == sum(math.prod(p.shape) for p in network.parameters())
 
 
-def _train(skill: CompressibleSkill, network: nn.Module, frozen: tuple[str, ...]) -> None:
+def _train(skill: SupervisedSkill, network: nn.Module, frozen: tuple[str, ...]) -> None:
     data = skill.data_model()
     free = [p for name, p in network.named_parameters() if name not in frozen]
     optimiser = torch.optim.Adam(free, lr=0.02)
     network.train()
-    for _, batch in zip(range(60), skill.batches(data, "train", 16, 0, 0), strict=False):
+    for _, batch in zip(range(60), skill.batches(data, 16, 0, 0), strict=False):
         optimiser.zero_grad()
         skill.loss(network, batch).backward()  # type: ignore[no-untyped-call]
         optimiser.step()

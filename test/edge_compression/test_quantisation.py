@@ -19,7 +19,7 @@ from edge_compression.calibration import Calibration, Method, calibrate
 from edge_compression.export import export
 from edge_compression.fp16 import to_fp16
 from edge_compression.mixed_precision import protect
-from edge_compression.protocol import Interface
+from edge_compression.protocol import ExportModel
 from edge_compression.quantisation import Flavour, quantise
 from edge_compression.tensor_errors import marked, tensor_errors
 from edge_runtime.bundle import TensorSpec
@@ -27,15 +27,13 @@ from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-INTERFACE = Interface(
-    [TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")],
-    [TensorSpec(name="maps", shape=("batch", 2, "map_height", "map_width"), dtype="float32")],
-)
+INPUT = TensorSpec(name="image", shape=("batch", 3, "height", "width"), dtype="float32")
+OUTPUT = TensorSpec(name="maps", shape=("batch", 2, "map_height", "map_width"), dtype="float32")
 POOLED, INNER, SUM = "/MaxPool_output_0", "/Relu_1_output_0", "/Add_output_0"
 
 
@@ -74,7 +72,8 @@ class Loud(nn.Module):
 
 def _exported(network: type[nn.Module]) -> bytes:
     torch.manual_seed(0)
-    return export(network().eval(), {"image": torch.rand(1, 3, 32, 32)}, INTERFACE)
+    example = {"image": torch.rand(1, 3, 32, 32)}
+    return export(ExportModel(network().eval(), [INPUT], [OUTPUT], [example]))
 
 
 def _images(count: int) -> list[dict[str, NDArray[Any]]]:
@@ -260,6 +259,26 @@ def test_a_spoiled_range_shows_in_its_own_row_alone(
             assert 25 < old.sqnr_db < 60
 
 
+def _protect(
+    calibration: Calibration,
+    flavour: Flavour,
+    closeness: Callable[[bytes], float],
+    floor: float,
+    keep_float: tuple[str, ...] = (),
+) -> tuple[bytes, list[str]]:
+    """Protect the one model "a"."""
+
+    def over_limit(graphs: Mapping[str, bytes]) -> str:
+        found = closeness(graphs["a"])
+        return "" if found >= floor else f"{found:.4f} is less than {floor:.4f}"
+
+    errors = tensor_errors(calibration, flavour, _images(1))
+    graphs, kept = protect(
+        {"a": calibration}, flavour, {"a": errors}, over_limit, keep_float={"a": keep_float}
+    )
+    return graphs["a"], [tensor for _, tensor in kept]
+
+
 @pytest.fixture
 def closeness(calibration: Calibration) -> Callable[[bytes], float]:
     return lambda graph: 1 - _difference(graph, calibration.graph)
@@ -271,28 +290,25 @@ def test_protection_finds_the_tensor_that_does_the_harm(
 ) -> None:
     floor = closeness(quantise(calibration, flavour)) - 1e-3
     wild = replace(calibration, ranges={**calibration.ranges, POOLED: (0.0, 300.0)})
-    errors = tensor_errors(wild, flavour, _images(1))
     assert closeness(quantise(wild, flavour)) < floor
 
-    graph, kept = protect(wild, flavour, errors, closeness, floor)
+    graph, kept = _protect(wild, flavour, closeness, floor)
 
     assert closeness(graph) >= floor
     assert POOLED in kept
     assert len(kept) <= 3
     # Nothing is kept that need not be.
-    graph, kept = protect(calibration, flavour, errors, closeness, floor)
+    graph, kept = _protect(calibration, flavour, closeness, floor)
     assert kept == []
 
 
 def test_protection_that_cannot_help_says_so(
     calibration: Calibration, closeness: Callable[[bytes], float]
 ) -> None:
-    errors = tensor_errors(calibration, "cpu", _images(1))
-
-    with pytest.raises(EngineError, match=r"all tensors in float .* 1\.0000, less than 1\.5000"):
-        protect(calibration, "cpu", errors, closeness, 1.5)
+    with pytest.raises(EngineError, match=r"all tensors in float .* 1\.0000 is less than 1\.5000"):
+        _protect(calibration, "cpu", closeness, 1.5)
     # In float the graph is the original: the highest floor that can be met.
-    graph, kept = protect(calibration, "cpu", errors, closeness, 1 - 1e-6, keep_float=[POOLED])
+    graph, kept = _protect(calibration, "cpu", closeness, 1 - 1e-6, (POOLED,))
     assert kept[0] == POOLED
     assert not Parts(graph).of("QuantizeLinear")
 

@@ -35,7 +35,7 @@ RECIPES: list[tuple[dict[str, Any], list[str]]] = [
     ({"prune": {"macs": 0.999, "allocation": "uniform"}}, ["asks for too much", "loses 0.9"]),
     ({"prune": {"stages": 2}}, ["nothing is to be pruned", "give macs or parameters"]),
     ({"prune": {"macs": 0.5, "allocation": "fair"}}, ["prune.allocation = 'fair'", "'uniform'"]),
-    ({"finetune": {**FEW, "patience": 3}}, ["patience counts evaluations", "give judge_every"]),
+    ({"finetune": {**FEW, "patience": 3}}, ["patience counts evaluations", "give evaluate_every"]),
     ({"finetune": {**FEW, "before": 1}}, ["finetune.before", "give `steps` alone"]),
     ({"finetune": {**FEW, "between": 1}}, ["is refused", "finetune.between", "give prune.stages"]),
     (
@@ -90,7 +90,7 @@ def test_recipe_is_refused(
     write_recipe: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    few = {"prune": None, "finetune": FEW, "max_drop": None, "quantise": {**CALIBRATED}}
+    few = {"prune": None, "finetune": FEW, "limits": None, "quantise": {**CALIBRATED}}
 
     line = _refused(output, write_recipe(output, **{**few, **changes}), capsys)
 
@@ -258,7 +258,7 @@ def test_a_network_that_may_not_be_pruned_is_explained_and_can_be_quantised(
 
     assert "no layer of 'frozen_blob' can be pruned" in line
     assert "leave `prune` out" in line
-    recipe = write_recipe(output, **changes, prune=None, finetune=None, max_drop=None)
+    recipe = write_recipe(output, **changes, prune=None, finetune=None, limits=None)
     assert main(["run", str(recipe), "--output", str(output), "--restart"]) == 0
     assert load_bundle(output / "bundle", "frozen_blob").manifest.engines.keys() >= {"cpu.onnx"}
 

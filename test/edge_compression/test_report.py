@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edge_compression.limits import Limit
+from edge_compression.protocol import Metric
 from edge_compression.report import bundled, fronts, render
 from edge_compression.results import (
     CompressionReport,
     Failure,
+    Graph,
     GroupSensitivity,
     PrunedLayer,
+    PruningTrial,
     Sensitivity,
     SensitivityReport,
     Stage,
     TensorError,
-    Trial,
     Variant,
     rows,
 )
@@ -30,25 +32,34 @@ from edge_runtime.bundle import Source
 if TYPE_CHECKING:
     from pathlib import Path
 
+METRICS = {
+    "share": Metric("of the pixels that are right"),
+    "pixels": Metric("error", unit="px", better="lower"),
+}
+LIMITS = {"share": Limit(at_least="0.98x")}
+END = ["What the metrics are", "Made from", "The recipe"]
 _NASTY = '<script>alert("&")</script> $a^$'
 _SOURCE = Source(
     checkpoint_sha256="c" * 64,
-    recipe={"prune": {"macs": 0.5}, "max_drop": "2e-2"},
+    recipe={"prune": {"macs": 0.5}, "fp16": "2e-2"},
     recipe_sha256="r" * 64,
     calibration="none",
 )
 
 
 def _variant(name: str, size: int, accuracy: float, file: str = "cpu.onnx") -> Variant:
+    figures: dict[str, Any] = {
+        "precision": "fp32",
+        "parameters": size,
+        "macs": 1000 * size,
+        "bytes": 4 * size,
+        "accuracy": {"share": accuracy, "pixels": 3.0},
+        "latency_ms": {"p50": size / 10, "p95": size / 5},
+    }
     return Variant(
         name=name,
-        file=file,
-        precision="fp32",
-        parameters=size,
-        macs=1000 * size,
-        bytes=4 * size,
-        accuracy={"share": accuracy, "pixels": 3.0},
-        latency_ms={"p50": size / 10, "p95": size / 5},
+        graphs={"blob": Graph(file=file, **figures)},
+        **figures,
     )
 
 
@@ -61,7 +72,8 @@ def _report(**changes: Any) -> CompressionReport:  # noqa: ANN401 - any field's
         "skill": "blob",
         "name": "small",
         "created": "2026-11-22T12:00:00+00:00",
-        "headline": "share",
+        "primary_metric": "share",
+        "metrics": METRICS,
         "variants": [_FIRST],
         "failures": [],
         "stages": [],
@@ -73,7 +85,10 @@ def _report(**changes: Any) -> CompressionReport:  # noqa: ANN401 - any field's
         "bundle_digest": "d" * 64,
         "tools": {},
         "host": {},
-        "max_drop": 0.02,
+        "limits": LIMITS,
+        "forced": [],
+        "macs_lost_to_input": 0.0,
+        "macs_lost_to_pruning": 0.0,
     }
     return CompressionReport(**{**fields, **changes})
 
@@ -88,7 +103,7 @@ def _sensitivity(*groups: tuple[str, float]) -> Sensitivity:
                 filters=8,
                 sensitivity={"l1": share, "taylor": share / 2},
                 trials=[
-                    Trial(
+                    PruningTrial(
                         saliency=saliency,
                         rate=rate,
                         accuracy=0.99 - rate * share,
@@ -151,7 +166,7 @@ def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> N
     for failure in report.failures:
         assert [failure.variant, failure.reason] in _table_rows(page)
     assert f'<p class="verdict">{verdict(report)}.</p>' in page
-    assert "<b>0.9850</b><span>share, pruned fp32</span><small>0.9900 before, limit 0.9700" in page
+    assert "<b>0.9850</b><span>share, pruned fp32</span><small>0.9900 before, limit 0.9702" in page
     assert "<b>100</b><span>parameters</span><small>1,000 before (90.0" in page
     assert "<pre>compress run small.yaml --output " in page
 
@@ -159,9 +174,11 @@ def test_the_table_says_what_is_worth_a_look_and_what_ships(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; limit 2 points"),
-        ({"max_drop": 0.01}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; limit 1 p"),
-        ({"max_drop": None}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; no limit"),
+        (
+            {},
+            "int8 ships: 0.5 points of share lost, 10.0 times as fast; limit share at least 0.98x",
+        ),
+        ({"limits": {}}, "int8 ships: 0.5 points of share lost, 10.0 times as fast; no limit"),
         ({"forced": ["int8"]}, "int8 ships by --force: 0.5 points of share lost, "),
         (
             {"bundle_digest": ""},
@@ -177,17 +194,36 @@ def test_the_verdict_says_what_ships_at_what_price(changes: dict[str, Any], line
 def test_the_verdict_on_what_costs_nothing_gains_or_is_slow() -> None:
     for accuracy, words in [(0.99, "no loss of share"), (0.995, "0.5 points of share gained")]:
         slow = _variant("int8", 100, accuracy).model_copy(update={"latency_ms": {"p50": 150.0}})
-        said = verdict(_report(variants=[_FIRST, slow]))
-        assert said == f"int8 ships: {words}, 1.5 times as slow; limit 2 points"
+        said = verdict(_report(variants=[_FIRST, slow], limits={}))
+        assert said == f"int8 ships: {words}, 1.5 times as slow; no limit"
     lost = _variant("int8", 100, nan).model_copy(update={"latency_ms": {}})
-    assert verdict(_report(variants=[_FIRST, lost])) == (
-        "int8 ships: share has no value; limit 2 points"
+    assert verdict(_report(variants=[_FIRST, lost], limits={})) == (
+        "int8 ships: share has no value; no limit"
     )
 
 
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [(0.08, "0.03 m more error"), (0.02, "0.03 m less error"), (0.05, "no loss of error")],
+)
+def test_of_an_error_less_is_better(after: float, words: str) -> None:
+    figures = {"error": Metric("of the path", unit="m", better="lower")}
+    variants = [
+        _variant(name, size, 0).model_copy(update={"accuracy": {"error": error}})
+        for name, size, error in (("fp32", 100, 0.05), ("int8", 10, after))
+    ]
+    limits = {"error": Limit(at_most="1.05x")}
+    report = _report(variants=variants, primary_metric="error", metrics=figures, limits=limits)
+
+    assert verdict(report) == (
+        f"int8 ships: {words}, 10.0 times as fast; limit error at most 1.05x"
+    )
+    assert fronts(report)["MACs"] == (["int8"] if after <= 0.05 else ["int8", "fp32"])
+
+
 def test_metrics_are_explained_as_the_skill_does(tmp_path: Path) -> None:
-    page = _page(_report(metric_descriptions={"share": "of the pixels that are right"}), tmp_path)
-    assert ["share", "of the pixels that are right"] in _table_rows(page)
+    page = _page(_report(), tmp_path)
+    assert ["share", "of the pixels that are right; higher is better"] in _table_rows(page)
     assert "dominated: for each of the three there is such another" in page
 
 
@@ -195,14 +231,6 @@ def test_a_variant_that_was_forced_into_the_bundle_is_marked(tmp_path: Path) -> 
     variants = [_FIRST, _variant("fine", 20, 0.98), _variant("silent", 10, nan)]
     report = _report(variants=variants, forced=["silent"])
     assert [row[-1] for row in _table_rows(_page(report, tmp_path))[:3]] == ["no", "yes", "forced"]
-
-
-def test_reports_without_the_newer_fields_can_be_read() -> None:
-    content = json.loads(_report().model_dump_json())
-    newer = ("max_drop", "forced", "macs_lost_to_input", "macs_lost_to_pruning")
-    newer += ("metric_descriptions",)
-    older = {key: value for key, value in content.items() if key not in newer}
-    assert CompressionReport.model_validate(older) == _report(max_drop=None)
 
 
 def test_what_is_not_timed_has_no_time_and_is_not_the_fastest(tmp_path: Path) -> None:
@@ -242,11 +270,11 @@ def test_sections_without_content_are_left_out(tmp_path: Path) -> None:
     page = _page(_report(layers=[kept], tensors={"cpu.onnx": []}), tmp_path)
     always = [
         *_COSTS,
-        "Time of one run of the network",
+        "Time of one frame or decision",
         "Variants",
         "Every metric on held-out data",
     ]
-    assert _titles(page) == [*always, "Made from", "The recipe"]
+    assert _titles(page) == [*always, *END]
 
     stage = Stage(
         sensitivity=None,
@@ -255,12 +283,12 @@ def test_sections_without_content_are_left_out(tmp_path: Path) -> None:
         pruned_accuracy=0.5,
         accuracy=nan,
         curve=[],
-        judgements=[],
+        evaluations=[],
         seconds=0,
     )
     page = _page(_report(stages=[stage]), tmp_path)
     stages = "Stages: share on the validation split"
-    assert _titles(page) == [*always, stages, "Made from", "The recipe"]
+    assert _titles(page) == [*always, stages, *END]
     assert ["stage 0", "-", "-", "0.5000", "-", "0.0"] in _table_rows(page)
 
 
@@ -297,7 +325,7 @@ def nasty() -> CompressionReport:
                 pruned_accuracy=0.3,
                 accuracy=0.97,
                 curve=[(1, 9.0), (2, 0.5)],
-                judgements=[(2, 0.97)],
+                evaluations=[(2, 0.97)],
                 seconds=60,
             )
         ],
@@ -316,7 +344,8 @@ def test_pages_need_nothing_else_and_read_no_name_as_markup(
         skill="blob",
         name="small",
         created="now",
-        headline=_NASTY,
+        primary_metric=_NASTY,
+        metrics={_NASTY: METRICS["share"]},
         sensitivity=_sensitivity((_NASTY, 1.0)),
         allocations={_NASTY: {_NASTY: 0.5}},
         source=_SOURCE,
@@ -338,7 +367,8 @@ def test_the_most_sensitive_group_stands_first(tmp_path: Path) -> None:
         skill="blob",
         name="small",
         created="now",
-        headline="share",
+        primary_metric="share",
+        metrics=METRICS,
         sensitivity=_sensitivity(("calm", 0.1), ("touchy", 0.7), ("middling", 0.2)),
         allocations={"uniform": {"calm": 0.5}, "sensitivity": {"calm": 0.9, "touchy": 0.1}},
         source=_SOURCE,
@@ -360,8 +390,8 @@ def test_the_most_sensitive_group_stands_first(tmp_path: Path) -> None:
         *("70.0 %", "35.0 %"),
         *("2.5 % / 5.0 %", "7.5 % / 15.0 %"),
     ]
-    assert trials[0] == ["touchy", "l1", "25.0 %", "0.8150", "0.1750", "2.5 %", "5.0 %"]
-    assert {len(trial) for trial in trials} == {7}
+    assert trials[0] == ["touchy", "l1", "25.0 %", "0.8150", "2.5 %", "5.0 %"]
+    assert {len(trial) for trial in trials} == {6}
 
 
 def test_a_network_without_groups_has_a_page_of_its_own(tmp_path: Path) -> None:
@@ -369,7 +399,8 @@ def test_a_network_without_groups_has_a_page_of_its_own(tmp_path: Path) -> None:
         skill="blob",
         name="small",
         created="now",
-        headline="share",
+        primary_metric="share",
+        metrics=METRICS,
         sensitivity=Sensitivity(accuracy=0.9, groups=[]),
         allocations={},
         source=_SOURCE,
@@ -378,5 +409,5 @@ def test_a_network_without_groups_has_a_page_of_its_own(tmp_path: Path) -> None:
     )
     render_sensitivity(report, tmp_path / "sensitivity.html")
     page = (tmp_path / "sensitivity.html").read_text()
-    assert _titles(page) == ["Made from", "The recipe"]
+    assert _titles(page) == END
     assert "no group of layers can be pruned" in page

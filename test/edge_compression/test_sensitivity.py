@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -19,11 +18,14 @@ from edge_compression import measure, workers
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.commands import main
 from edge_compression.dependency import prunable_groups, without
+from edge_compression.evaluation import Evaluations
 from edge_compression.job import compressible_skill
 from edge_compression.prefetching import Prefetcher
 from edge_compression.recipe import TrainSettings
 from edge_compression.results import SensitivityReport
+from edge_compression.saliency import saliencies
 from edge_compression.training import train
+from edge_compression.training_state import weights_digest
 from edge_worlds.arm.dataset import ImageSource, image_set
 from edge_worlds.arm.model import DESK_ARM
 
@@ -66,7 +68,9 @@ def _read(output: Path) -> SensitivityReport:
     return SensitivityReport.model_validate_json((output / "sensitivity.json").read_bytes())
 
 
-def test_every_group_is_judged_by_every_saliency_and_the_shares_are_whole(surveyed: Path) -> None:
+def test_every_group_is_evaluated_by_every_saliency_and_the_shares_are_whole(
+    surveyed: Path,
+) -> None:
     report = _read(surveyed)
 
     groups = {group.group: group for group in report.sensitivity.groups}
@@ -97,15 +101,16 @@ def test_every_group_is_judged_by_every_saliency_and_the_shares_are_whole(survey
 def test_every_allocation_meets_the_target(surveyed: Path, folder: Path) -> None:
     skill = compressible_skill("blob")
     network = load_checkpoint(folder / "wide.pt", skill)
-    inputs = skill.example_inputs(skill.data_model())
-    filters = {group.name: group.filters for group in prunable_groups(skill, network, inputs)}
-    full = measure.macs(network, inputs)
+    data = skill.data_model()
+    filters = {group.name: group.filters for group in prunable_groups(skill, network, data)}
+    full = measure.sizes(skill.models(network, data))["macs"]
 
     allocations = _read(surveyed).allocations
 
     def lost(counts: dict[str, int]) -> float:
         goes = {group: range(count) for group, count in counts.items()}
-        return 1 - measure.macs(without(network, inputs, goes), inputs) / full
+        smaller = without(skill, network, data, goes)
+        return 1 - measure.sizes(skill.models(smaller, data))["macs"] / full
 
     assert sorted(allocations) == sorted(ALLOCATIONS)
     for rates in allocations.values():
@@ -137,13 +142,13 @@ def test_no_more_data_is_made_than_the_saliencies_look_at(
     skill = type(compressible_skill("blob"))
     batches, asked = skill.batches, []
 
-    def recorded(self: object, data: Any, split: str, *rest: int) -> Iterator[Batch]:  # noqa: ANN401
-        asked.append((split, data.images))
-        return batches(self, data, split, *rest)
+    def recorded(self: object, data: Any, *rest: int) -> Iterator[Batch]:  # noqa: ANN401
+        asked.append(data.images)
+        return batches(self, data, *rest)
 
     monkeypatch.setattr(skill, "batches", recorded)
     assert main(["sensitivity", str(folder / "recipe.yaml"), "--output", str(surveyed)]) == 0
-    assert set(asked) == {("train", 32 * 8)}
+    assert set(asked) == {32 * 8}
 
 
 def test_trials_that_ended_before_a_kill_are_not_done_again(
@@ -152,44 +157,43 @@ def test_trials_that_ended_before_a_kill_are_not_done_again(
     output = tmp_path / "out"
     words = ["sensitivity", str(folder / "recipe.yaml"), "--output", str(output)]
     killed = subprocess.run(
-        [sys.executable, str(RUNNER), *words, "--", "trials.json:4"],
+        [sys.executable, str(RUNNER), *words, "--", "evaluations/*.json:5"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert killed.returncode == 0, killed.stderr
-    notes = json.loads((output / "trials.json").read_text())
-    done = [key for key in notes["answers"] if key != "unpruned"]
-    assert len(done) == 3
+    # The first one is the unpruned network's.
+    done = sorted((output / "evaluations").glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+    assert len(done) == 4
     assert not (output / "sensitivity.json").exists()
-    # An answer that no trial gives: it comes back if it is read.
-    notes["answers"][done[0]] = 0.123
-    (output / "trials.json").write_text(json.dumps(notes))
+    # A metric that no trial has: it comes back if it is read.
+    done[1].write_text('{"pixels": 0.123}')
 
     assert main(words) == 0
 
     trials = [t for group in _read(output).sensitivity.groups for t in group.trials]
     expected = [t for group in _read(surveyed).sensitivity.groups for t in group.trials]
     changed = [ours for ours, theirs in zip(trials, expected, strict=True) if ours != theirs]
-    assert [trial.accuracy for trial in changed] == [0.123]
+    assert {trial.accuracy for trial in changed} == {0.123}
 
 
-def test_notes_of_another_network_are_not_read(
+def test_evaluations_of_other_data_are_not_read(
     surveyed: Path, folder: Path, tmp_path: Path, write_recipe: Write
 ) -> None:
     shutil.copytree(surveyed, tmp_path / "out")
     checkpoint = str(folder / "wide.pt")
-    # Half the noise: another validation split, and so other answers.
+    # Half the noise: another validation split, and so other metrics.
     prune = {"macs": TARGET, "trial_rates": [0.5]}
     changes = {"prune": prune, "finetune": None, "data": {"noise": 0.1}}
     recipe = write_recipe(tmp_path, checkpoint=checkpoint, **changes)
 
     assert main(["sensitivity", str(recipe), "--output", str(tmp_path / "out")]) == 0
 
-    theirs = json.loads((surveyed / "trials.json").read_text())
-    ours = json.loads((tmp_path / "out" / "trials.json").read_text())
-    assert ours["identity"] != theirs["identity"]
-    assert len(ours["answers"]) == 1 + 2 * 3
+    theirs = {file.name for file in (surveyed / "evaluations").iterdir()}
+    ours = {file.name for file in (tmp_path / "out" / "evaluations").iterdir()}
+    assert theirs < ours
+    assert _read(tmp_path / "out").sensitivity.accuracy != _read(surveyed).sensitivity.accuracy
 
 
 def test_a_group_whose_loss_leaves_no_value_matters_most(
@@ -212,16 +216,24 @@ def test_a_group_whose_loss_leaves_no_value_matters_most(
     assert sum(g.sensitivity["l1"] for g in groups) == pytest.approx(1)
 
 
-def test_a_trial_without_a_value_is_the_worst_also_of_negative_headlines(
+def test_a_trial_without_a_value_is_the_worst_also_of_negative_metrics(
     surveyed: Path, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(surveyed, tmp_path / "out")
-    path = tmp_path / "out" / "trials.json"
-    notes = json.loads(path.read_text())
-    for key in notes["answers"]:
-        name = key.partition(" ")[2].partition(" ")[0]
-        notes["answers"][key] = {"up": math.nan, "between": -0.05}.get(name, -0.02)
-    path.write_text(json.dumps(notes))
+    skill, data = compressible_skill("blob"), compressible_skill("blob").data_model(noise=0.3)
+    network = load_checkpoint(folder / "wide.pt", skill)
+    kept = Evaluations(skill, tmp_path / "out" / "evaluations")
+    for file in (tmp_path / "out" / "evaluations").iterdir():
+        file.write_text('{"pixels": -0.02}')
+    groups = prunable_groups(skill, network, data)
+    for method in ("l1", "taylor"):
+        scores = saliencies(method, skill, network, data, groups)
+        for name, value in (("up", math.nan), ("between", -0.05)):
+            order = scores[name].argsort(stable=True).tolist()
+            for rate in (0.5, 0.8):
+                goes = {name: order[: round(rate * len(order))]}
+                digest = weights_digest(without(skill, network, data, goes))
+                kept.keep(kept.key(digest, data, "validation"), {"pixels": value})
 
     words = ["sensitivity", str(folder / "recipe.yaml"), "--output", str(tmp_path / "out")]
     assert main(words) == 0
@@ -273,15 +285,13 @@ def cluster() -> Iterator[Cluster]:
         yield Cluster(cluster.scheduler_address, done)
 
 
-def test_a_dask_cluster_gives_the_same_answers(
-    cluster: Cluster, surveyed: Path, folder: Path
-) -> None:
+def test_a_dask_cluster_finds_the_same(cluster: Cluster, surveyed: Path, folder: Path) -> None:
     output = folder / "dask"
     words = ["sensitivity", str(folder / "recipe.yaml"), "--output", str(output)]
 
     assert main([*words, "--dask", cluster.address]) == 0
 
-    assert any("_answer" in task for task in cluster.done), cluster.done
+    assert any("_metrics" in task for task in cluster.done), cluster.done
     ours, theirs = _read(output), _read(surveyed)
     assert ours.sensitivity == theirs.sensitivity
     assert ours.allocations == theirs.allocations

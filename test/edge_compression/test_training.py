@@ -15,8 +15,8 @@ import torch
 
 from edge_compression.checkpoint import load_checkpoint, read_checkpoint
 from edge_compression.commands import main
+from edge_compression.evaluation import evaluate_network
 from edge_compression.job import compressible_skill
-from edge_compression.judging import headline_of
 from edge_compression.prefetching import Prefetcher
 from edge_compression.recipe import TrainSettings
 from edge_compression.results import read_report
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from edge_compression.protocol import Batch, CompressibleSkill
+    from edge_compression.protocol import Batch, SupervisedSkill
     from edge_compression.training_state import TrainingLog
 
 GOOD_STEPS = 50
@@ -37,25 +37,25 @@ SETTINGS: dict[str, Any] = {
     "steps": 420,  # so many that only every second one is a point of the curve
     "batch_size": 8,
     "learning_rate": 0.02,
-    "judge_every": 7,
+    "evaluate_every": 7,
     "patience": 4,
 }
 
 
 @pytest.fixture
-def skill() -> CompressibleSkill:
+def skill() -> SupervisedSkill:
     """Its labels are right for `GOOD_STEPS` steps."""
     return compressible_skill("spoiled_blob")
 
 
 @pytest.fixture
-def fresh(skill: CompressibleSkill) -> nn.Module:
+def fresh(skill: SupervisedSkill) -> nn.Module:
     torch.manual_seed(0)
     return skill.build_network({})
 
 
 def _train(
-    skill: CompressibleSkill, fresh: nn.Module, state: Path, **changes: object
+    skill: SupervisedSkill, fresh: nn.Module, state: Path, **changes: object
 ) -> tuple[nn.Module, TrainingLog]:
     network = copy.deepcopy(fresh)
     settings = TrainSettings.model_validate({**SETTINGS, **changes})
@@ -64,43 +64,43 @@ def _train(
 
 
 def test_the_best_weights_are_kept_and_training_ends_when_it_gets_worse(
-    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+    skill: SupervisedSkill, fresh: nn.Module, tmp_path: Path
 ) -> None:
     network, log = _train(skill, fresh, tmp_path / "state.pt")
 
-    steps, headlines = zip(*log.judgements, strict=True)
-    best = headlines.index(max(headlines))
+    steps, values = zip(*log.evaluations, strict=True)
+    best = values.index(max(values))
     assert steps[best] <= GOOD_STEPS + 7
-    assert len(headlines) == best + 1 + 4
+    assert len(values) == best + 1 + 4
     assert log.curve[-1][0] == steps[-1] < 420
-    assert headlines[-1] < 0.9 < headlines[best]
-    assert headline_of(skill, network, skill.data_model()) == headlines[best]
+    assert values[-1] < 0.9 < values[best]
+    assert evaluate_network(skill, network, skill.data_model())["pixels"] == values[best]
     kept = read_checkpoint(tmp_path / "state.pt")
     assert all(torch.equal(kept["best"][k], v) for k, v in network.state_dict().items())
 
 
-def test_without_judgements_the_last_weights_stay(
-    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+def test_without_evaluations_the_last_weights_stay(
+    skill: SupervisedSkill, fresh: nn.Module, tmp_path: Path
 ) -> None:
-    changes = {"judge_every": None, "patience": None, "steps": GOOD_STEPS + 40}
+    changes = {"evaluate_every": None, "patience": None, "steps": GOOD_STEPS + 40}
 
     network, log = _train(skill, fresh, tmp_path / "state.pt", **changes)
 
-    assert log.judgements == []
+    assert log.evaluations == []
     assert log.curve[-1][0] == GOOD_STEPS + 40
-    assert headline_of(skill, network, skill.data_model()) < 0.9
+    assert evaluate_network(skill, network, skill.data_model())["pixels"] < 0.9
 
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_best_weights_and_patience_outlive_interruptions(
-    skill: CompressibleSkill,
+    skill: SupervisedSkill,
     fresh: nn.Module,
     tmp_path: Path,
     normalise: bool,  # noqa: FBT001
 ) -> None:
     changes = {"normalise": normalise}
     undisturbed, expected = _train(skill, fresh, tmp_path / "undisturbed.pt", **changes)
-    end = expected.judgements[-1][0]
+    end = expected.evaluations[-1][0]
 
     state = tmp_path / "state.pt"
     for step in (20, 33, end - 10, end - 2):
@@ -112,7 +112,7 @@ def test_best_weights_and_patience_outlive_interruptions(
     network, log = _train(skill, fresh, state, **changes)
     again, same = _train(skill, fresh, state, **changes)
 
-    assert (log.curve, log.judgements) == (expected.curve, expected.judgements)
+    assert (log.curve, log.evaluations) == (expected.curve, expected.evaluations)
     assert same == log
     assert weights_digest(network) == weights_digest(undisturbed) == weights_digest(again)
 
@@ -134,15 +134,15 @@ def test_networks_of_volumes_are_trained(tmp_path: Path) -> None:
         Volumes(),
         torch.nn.Conv3d(1, 1, 3, padding=1),
         tmp_path / "state.pt",
-        judge_every=None,
+        evaluate_every=None,
         patience=None,
     )
 
     assert log.curve[-1][1] < log.curve[0][1] / 2
 
 
-def test_a_judgement_without_a_value_is_worse_than_any(
-    skill: CompressibleSkill, fresh: nn.Module, tmp_path: Path
+def test_an_evaluation_without_a_value_is_worse_than_any(
+    skill: SupervisedSkill, fresh: nn.Module, tmp_path: Path
 ) -> None:
     class Blind(type(skill)):  # type: ignore[misc]
         judged = 0
@@ -156,7 +156,7 @@ def test_a_judgement_without_a_value_is_worse_than_any(
 
     kept = read_checkpoint(tmp_path / "state.pt")["best"]
     undisturbed, _ = _train(skill, fresh, tmp_path / "undisturbed.pt", steps=28)
-    values = [value for _, value in log.judgements]
+    values = [value for _, value in log.evaluations]
     assert [value != value for value in values] == [True, False, True, False]  # noqa: PLR0124
     assert values[3] > values[1]
     assert all(torch.equal(kept[key], value) for key, value in undisturbed.state_dict().items())
@@ -176,7 +176,7 @@ def test_tuning_follows_the_teacher_by_its_share(
         finetune={"steps": 80, "batch_size": 16, "learning_rate": 0.02, "distil": share},
         quantise=None,
         fp16=False,
-        max_drop=None,
+        limits=None,
     )
 
     assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
@@ -207,10 +207,10 @@ def test_samples_that_have_a_number_are_answered_once_as_far_as_memory_is_free(
                 numbers = torch.arange(len(batch["image"])) + 100 * (step % 3)
                 yield {**batch, "sample": numbers} if self.numbered else batch
 
-        def answers(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
+        def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> torch.Tensor:
             self.asked += 1
-            answers: torch.Tensor = super().answers(teacher, batch)
-            return answers
+            outputs: torch.Tensor = super().teacher_outputs(teacher, batch)
+            return outputs
 
     settings = TrainSettings(steps=9, batch_size=8, learning_rate=0.02)
     skill, asked, found = Recurring(), [], []
@@ -249,7 +249,7 @@ def test_a_later_stage_learns_from_the_best_network_before_it(
         finetune={"steps": 60, "batch_size": 16, "learning_rate": 0.02, "distil": 0.1},
         quantise=None,
         fp16=False,
-        max_drop=None,
+        limits=None,
     )
 
     assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0
@@ -279,7 +279,7 @@ def test_tuned_weights_are_mixed_with_those_from_before(
             },
             quantise=None,
             fp16=False,
-            max_drop=None,
+            limits=None,
         )
         # Of one training: what share is kept is decided after it.
         assert main(["run", str(recipe), "--output", str(tmp_path / "out")]) == 0

@@ -1,4 +1,4 @@
-"""Idle filters: the widths are those that kernels like, and nothing else changes."""
+"""Zero-padded channels: the widths are those that kernels like, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def _randomise(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+def _widened(skill: CompressibleSkill, network: nn.Module) -> nn.Module:
+    model = widened(skill, network, skill.data_model(), "blob")
+    assert model is not None
+    return model.network
+
+
 def _same(network: nn.Module, wider: nn.Module) -> None:
     image = torch.rand(2, 1, 24, 32)
     with torch.no_grad():
@@ -62,7 +68,7 @@ def test_channels_between_convolutions_are_sixteen_at_least_and_a_multiple_of_fo
     network = _randomise(skill.build_network(dict(zip(names, given, strict=True))))
     before = {key: value.clone() for key, value in network.state_dict().items()}
 
-    wider = widened(skill, network, skill.example_inputs(skill.data_model()))
+    wider = _widened(skill, network)
 
     first, second, between = wide
     assert _widths(wider) == {
@@ -80,11 +86,11 @@ def test_channels_between_convolutions_are_sixteen_at_least_and_a_multiple_of_fo
 def test_a_network_that_needs_none_is_not_copied(skill: CompressibleSkill) -> None:
     network = _randomise(skill.build_network({"first": 16, "second": 20, "between": 4}))
 
-    assert widened(skill, network, skill.example_inputs(skill.data_model())) is network
+    assert widened(skill, network, skill.data_model(), "blob") is None
 
 
 class _Odd(nn.Module):
-    """Of everything that idle channels would disturb, one; and between `one` and `two` nothing."""
+    """Of everything that padding would disturb, one; and between `one` and `two` nothing."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -107,40 +113,37 @@ class _Odd(nn.Module):
             raise RuntimeError
         if self.kind == "written":
             found = found + torch.full((12, 1, 1), 0.1)
-        answer: torch.Tensor = self.head(self.norm(self.three(found)))
-        return answer
+        result: torch.Tensor = self.head(self.norm(self.three(found)))
+        return result
 
 
 @pytest.mark.parametrize(
     "kind",
     ["grouped", "depthwise", "transposed", "joined", "normed", "averaged", "refusing", "written"],
 )
-def test_what_idle_channels_would_disturb_is_left_alone(
+def test_what_padded_channels_would_disturb_is_left_alone(
     kind: str, skill: CompressibleSkill, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = _randomise(_Odd(kind))
 
-    wider = widened(skill, network, skill.example_inputs(skill.data_model()))
-
-    _same(network, wider)
     if kind in {"averaged", "refusing", "written"}:
-        assert wider is network
-        assert "without idle filters" in capsys.readouterr().err
+        assert widened(skill, network, skill.data_model(), "blob") is None
+        assert "without zero-padded channels" in capsys.readouterr().err
     else:
+        wider = _widened(skill, network)
+        _same(network, wider)
         assert _widths(wider)["two" if kind != "normed" else "three"] == (16, 12)
 
 
 def test_the_eight_bit_graph_gives_the_same_numbers(skill: CompressibleSkill) -> None:
     network = _randomise(skill.build_network({"first": 9, "second": 17, "between": 13}))
     images = [{"image": torch.rand(1, 1, 16, 16).numpy()} for _ in range(3)]
-    inputs, interface = (
-        skill.example_inputs(skill.data_model()),
-        skill.interface(skill.data_model()),
-    )
+    data = skill.data_model()
+    model = skill.models(network, data)["blob"]
     found: list[Any] = []
-    for each in (network, widened(skill, network, inputs)):
-        graph = export(each, inputs, interface)
-        check_against_torch(graph, network, inputs, interface)
+    for each in (network, _widened(skill, network)):
+        graph = export(skill.models(each, data)["blob"])
+        check_against_torch(graph, model)
         quantised = quantise(calibrate(graph, images, "minmax"), "cpu")
         found.append(OnnxEngine.from_file(quantised).run(images[0])["mask"])
     assert found[1] == pytest.approx(found[0], abs=1e-6)

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def _example(data: PoseData) -> torch.Tensor:
+    model = PoseSkill().models(torch.nn.Identity(), data)["pose"]
+    return model.examples[0]["image"]
+
+
 @pytest.mark.parametrize(("size", "height"), [(256, 192), (128, 96), (160, 128), (320, 256)])
 def test_networks_are_measured_on_the_input_of_a_4_to_3_camera(size: int, height: int) -> None:
     data = PoseData(images=1, held_out=1, size=size)
 
-    assert PoseSkill().example_inputs(data)["image"].shape == (1, 3, height, size)
+    assert _example(data).shape == (1, 3, height, size)
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".xml"])
@@ -87,18 +92,18 @@ def test_a_network_that_sees_less_is_taught_and_judged_on_the_same_keypoints(
 
     skill = PoseSkill()
     images, labels, _ = skill.labelled(small, "validation")
-    # An oracle: its answers are the target maps of the picture that it is shown.
-    batch = next(skill.batches(small, "train", 8, 0, 0))
+    # An oracle: its outputs are the target maps of the picture that it is shown.
+    batch = next(skill.batches(small, 8, 0, 0))
     assert batch["image"].shape == (8, 3, 64, 64)
     assert batch["maps"].shape == (8, 9, 32, 32)
-    answers = iter(range(len(images)))
+    shown = iter(range(len(images)))
 
     def oracle(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         assert inputs["image"].shape == (1, 3, 64, 64)
-        seen = (labels[next(answers)] + 0.5) / 2 - 0.5
+        seen = (labels[next(shown)] + 0.5) / 2 - 0.5
         return {"maps": target_maps(seen.astype(np.float32), [], 64)[None]}
 
-    accuracy = skill.evaluate(oracle, small, "validation")
+    accuracy = skill.evaluate({"pose": oracle}, small, "validation")
 
     assert accuracy["pck@0.5"] == 1
     assert accuracy["mean_error_px"] < 0.5
@@ -106,7 +111,7 @@ def test_a_network_that_sees_less_is_taught_and_judged_on_the_same_keypoints(
 
 def test_whole_pictures_are_numbered_and_views_of_them_are_not(small: PoseData) -> None:
     skill = PoseSkill()
-    first, second = islice(skill.batches(small, "train", 8, 0, 0), 2)
+    first, second = islice(skill.batches(small, 8, 0, 0), 2)
     pairs = [
         (here, there)
         for here, sample in enumerate(first["sample"].tolist())
@@ -116,7 +121,7 @@ def test_whole_pictures_are_numbered_and_views_of_them_are_not(small: PoseData) 
     assert pairs
     for here, there in pairs:
         assert first["image"][here].equal(second["image"][there])
-    views = next(skill.batches(small.model_copy(update={"augment": True}), "train", 8, 0, 0))
+    views = next(skill.batches(small.model_copy(update={"augment": True}), 8, 0, 0))
     assert "sample" not in views
 
 
@@ -132,10 +137,10 @@ def test_splits_share_no_picture(small: PoseData) -> None:
 def test_the_unpruned_network_is_measured_on_whole_pictures(small: PoseData) -> None:
     skill = PoseSkill()
 
-    assert skill.example_inputs(small)["image"].shape == (1, 3, 64, 64)
+    assert _example(small).shape == (1, 3, 64, 64)
     whole = skill.uncompressed(small)
-    assert skill.example_inputs(whole)["image"].shape == (1, 3, 96, 128)
-    assert skill.interface(whole).settings["long_side"] == 128
+    assert _example(whole).shape == (1, 3, 96, 128)
+    assert skill.bundle_settings(whole).settings["long_side"] == 128
 
 
 @pytest.mark.parametrize(
