@@ -112,7 +112,9 @@ def without(
     goes = {smaller.get_submodule(name): list(indices) for name, indices in plan.items() if indices}
     for model in skill.models(smaller, data).values():
         here = [module for module in model.network.modules() if module in goes]
-        graph = _graph(model) if here else None
+        if not here:
+            continue
+        graph = _graph(model)
         for module in here:
             handler = graph.get_pruner_of_module(module).prune_out_channels
             graph.get_pruning_group(module, handler, goes[module]).prune()

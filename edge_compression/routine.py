@@ -74,9 +74,9 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
         folder = output / TRIALS
         if args.restart:
             shutil.rmtree(folder, ignore_errors=True)
-        arguments = _described(args)
+        arguments, trials = _described(args), routine.trials(args)
         _claim(folder, {**arguments, "bundle": digest})
-        results = _run(folder, routine.trials(args))
+        results = _run(folder, trials)
         found = routine.summarise(args, results)
         report = EvaluationReport(
             skill=args.skill,

@@ -23,7 +23,7 @@ from edge_runtime.files import sha256, write_whole
 from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -70,7 +70,7 @@ def survey(job: Job) -> SensitivityReport:
         primary_metric=job.skill.primary_metric,
         metrics=dict(job.skill.metrics),
         sensitivity=sensitivity,
-        allocations=_allocations(job, network, sensitivity, settings, keep),
+        allocations=_allocations(job, network, sensitivity, settings, methods, keep=keep),
         source=Source(
             checkpoint_sha256=sha256(job.checkpoint),
             recipe=job.recipe.source,
@@ -110,11 +110,12 @@ def _allocations(
     network: nn.Module,
     sensitivity: Sensitivity,
     settings: PruneSettings,
+    methods: Sequence[Saliency],
+    *,
     keep: Mapping[str, int],
 ) -> dict[str, dict[str, float]]:
     groups = prunable_groups(job.skill, network, job.data)
     rules = {"uniform": [allocation.uniform(groups)]}
-    methods = list(dict.fromkeys(key for g in sensitivity.groups for key in g.sensitivity))
     for method in methods:
         scores = saliencies(method, job.skill, network, job.data, groups)
         rules[f"ranked, {method}"] = [allocation.ranked(groups, scores)]

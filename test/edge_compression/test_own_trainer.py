@@ -11,6 +11,7 @@ import yaml
 
 from edge_compression.checkpoint import read_checkpoint
 from edge_compression.commands import main
+from edge_runtime.bundle import load_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,6 +158,22 @@ def test_the_routine_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> N
     assert "--walls" in capsys.readouterr().out
 
 
-def test_a_skill_without_a_routine_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "blob"]) == 1
-    assert "the skill 'blob' has no test routine" in last_line(capsys)
+def test_a_skill_without_a_routine_is_evaluated_on_held_out_data(
+    compressed: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, recipe = compressed / "bundle", str(trained / "recipe.yaml")
+    words = ["evaluate", "blob", "--output", str(tmp_path / "out"), "--recipe", recipe]
+    assert main(words) == 1
+    assert "add --bundle DIR" in last_line(capsys)
+
+    assert main([*words, "--bundle", str(bundle)]) == 0
+
+    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    known = [engine.accuracy["pixels"] for engine in load_bundle(bundle).manifest.engines.values()]
+    assert report["metrics"]["pixels"] == pytest.approx(max(known), abs=0.02)
+    assert report["verdict"].endswith("on the held-out data of recipe.yaml")
+
+
+def test_a_skill_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "nobody", "--bundle", "x"]) == 1
+    assert "unknown skill 'nobody'" in last_line(capsys)

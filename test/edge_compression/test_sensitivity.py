@@ -220,7 +220,10 @@ def test_a_trial_without_a_value_is_the_worst_also_of_negative_metrics(
     surveyed: Path, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(surveyed, tmp_path / "out")
-    skill, data = compressible_skill("blob"), compressible_skill("blob").data_model(noise=0.3)
+    skill, data = (
+        compressible_skill("blob"),
+        compressible_skill("blob").data_model(noise=0.3, images=256),
+    )
     network = load_checkpoint(folder / "wide.pt", skill)
     kept = Evaluations(skill, tmp_path / "out" / "evaluations")
     for file in (tmp_path / "out" / "evaluations").iterdir():

@@ -12,6 +12,7 @@ import rclpy
 
 from compressed_slam import settings as slam
 from edge_compression import recipe
+from edge_compression.limits import Limit
 from edge_runtime import bundle
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr
@@ -48,13 +49,16 @@ def assert_has(name: str, expected: str) -> None:
 def takes(schema: dict[str, Any]) -> str:
     """Say of a JSON schema which values it allows."""
     if "anyOf" in schema:
-        (schema,) = (each for each in schema["anyOf"] if each != {"type": "null"})
+        kinds = [takes(each) for each in schema["anyOf"] if each != {"type": "null"}]
+        return " or ".join(dict.fromkeys(kinds))
     if "$ref" in schema:
         return "section"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema["type"] == "array":
         return f"list of {takes(schema['items'])}" if "items" in schema else "list"
+    if schema["type"] == ["number", "string"]:
+        return "number or factor (`1.05x`)"
     kinds = {"string": "text", "object": "mapping", "boolean": "true, false"}
     kind = schema.get("format") or kinds.get(schema["type"], schema["type"])
     bounds = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "below"}
@@ -98,6 +102,7 @@ SECTIONS = {
         (recipe.TuneSettings, recipe.TrainSettings.model_fields),
         (recipe.PruneSettings, ()),
         (recipe.QuantiseSettings, ()),
+        (Limit, ()),
         (PoseData, ()),
         (Negatives, ()),
     ],
@@ -188,6 +193,7 @@ def test_every_encoding_is_listed() -> None:
                 bundle.TensorSpec,
                 bundle.EngineFile,
                 bundle.Guard,
+                bundle.GuardLimit,
                 bundle.Source,
             ],
         ),
