@@ -76,7 +76,8 @@ setup(
         "ros": [f"ros-{name}; platform_machine == 'x86_64'" for name in ROS],
         "slam": ["numba>=0.59", "torch>=2.6"],
         "compress": [
-            "matplotlib>=3.5",
+            "Jinja2>=3.0",
+            "matplotlib>=3.7",
             "joblib>=1.4",
             "mujoco>=3.17",
             "numba>=0.59",
@@ -86,8 +87,9 @@ setup(
         ],
         "replay": [
             "backports.zstd>=1.0; python_version < '3.14'",
+            "Jinja2>=3.0",
             "lz4>=4",
-            "matplotlib>=3.5",
+            "matplotlib>=3.7",
             "rosbags>=0.10",
         ],
         "dask": ["distributed>=2024.1"],

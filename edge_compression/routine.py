@@ -30,7 +30,7 @@ TRIALS = "trials"
 JSON_FILE = "evaluation.json"
 HTML_FILE = "evaluation.html"
 _IDENTITY = ".identity.json"
-_OURS = {"skill", "bundle", "output", "restart", "dask", "json", "debug", "run"}
+_OURS = {"skill", "bundle", "output", "restart", "dask", "json", "debug", "run", "command"}
 
 
 def routine_of(name: str) -> Evaluation:
@@ -58,7 +58,8 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
     goes on.
 
     Args:
-        args: `skill`, `bundle`, `output`, `restart`, and what the routine has added.
+        args: `skill`, `bundle`, `output`, `restart`, the `command` as it was typed, and what the
+            routine has added.
 
     Returns:
         The report, and the folder that it lies in.
@@ -91,7 +92,7 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
             host=describe_host(),
         )
         write_whole(output / JSON_FILE, report.model_dump_json(indent=2))
-        render_evaluation(report, output / HTML_FILE, found.pictures)
+        render_evaluation(report, output / HTML_FILE, args.command, found.pictures)
     return report, output
 
 

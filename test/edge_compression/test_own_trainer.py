@@ -72,7 +72,7 @@ def test_the_report_has_what_the_trainer_noted(guessing: Path) -> None:
     assert report["variant"]["accuracy"]["success"] > 0.6
     assert report["tables"] == {"Episodes": [{"episodes": 60}]}
     page = (guessing / "training.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("data:image/svg") == 2
     assert "Episodes" in page
 
 
@@ -152,6 +152,7 @@ def test_a_test_routine_makes_a_report(
     page = (tmp_path / "out" / "evaluation.html").read_text()
     assert all(word in page for word in (report["verdict"], "share of right guesses", "By wall"))
     assert page.count("<img") == 1
+    assert "<pre>compress evaluate guess --bundle " in page
 
 
 def test_what_was_evaluated_is_not_evaluated_again(
