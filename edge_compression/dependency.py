@@ -121,6 +121,30 @@ def without(
     return smaller.eval()
 
 
+def require_described(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, groups: Sequence[Group]
+) -> None:
+    """See whether the network can be built again after every group has lost a filter.
+
+    Layers that no model computes are not in the graphs, and keep the inputs that they had.
+
+    Raises:
+        SettingError: its description gives another network.
+    """
+    goes = {group.name: [0] for group in groups if group.filters > 1}
+    smaller = without(skill, network, data, goes)
+    again = skill.build_network(skill.network_config(smaller)).state_dict()
+    for name, tensor in smaller.state_dict().items():
+        shape = None if name not in again else tuple(again[name].shape)
+        if shape != tuple(tensor.shape):
+            message = (
+                f"pruned, the network of '{skill.name}' cannot be built again: '{name}' has the "
+                f"shape {tuple(tensor.shape)}, by its description {shape}; the skill is to count "
+                "the layers that this one reads among its `unprunable`, or to describe it"
+            )
+            raise SettingError(message)
+
+
 def filters(module: nn.Module) -> int:
     """Count the filters of a convolution, or the features of a linear layer."""
     count: int = module.out_features if isinstance(module, nn.Linear) else module.out_channels  # type: ignore[assignment]
