@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Report = CompressionReport | SensitivityReport | TrainingReport
     Points = Sequence[tuple[int, float]]
 
+_DECADE = 10.0
 Curve = tuple[list[float], list[float]]
 
 
@@ -100,8 +101,9 @@ def add_training_curves(
         chart = curve_chart(evaluations, "step", metric)
         page.picture(f"{metric} during training", chart, note)
     if losses:
-        positive = all(value > 0 for _, values in losses.values() for value in values)
-        chart = curve_chart(losses, "step", "mean loss", logarithmic=positive)
+        values = [value for _, line in losses.values() for value in line]
+        wide = 0 < _DECADE * min(values) < max(values)
+        chart = curve_chart(losses, "step", "mean loss", logarithmic=wide)
         page.picture("Loss during training", chart)
 
 

@@ -31,6 +31,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 9,
     "grid.alpha": 0.3,
     "grid.color": "0.5",
+    "legend.fontsize": "small",
     "legend.frameon": False,
     "text.parse_math": False,  # names of layers may have dollar signs
 }
@@ -39,7 +40,7 @@ _SMALL = 7  # points
 _LONGEST = 30  # characters beside a bar
 _MANY_BARS = 12  # more than these are drawn smaller
 _COLUMNS = 3  # of small charts
-_LINE = 78  # characters in a line of a legend
+_LINE = 88  # characters in a line of a legend
 _HANDLE = 8  # characters that the mark beside a name takes
 _DECADE = 10.0
 _GREY = "0.5"
@@ -208,6 +209,8 @@ def pareto_chart(
     if min(costs) > 0 and max(costs) > _DECADE * min(costs):
         axes.set_xscale("log")
         _decimal(axes.xaxis)
+    else:
+        axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.ticklabel_format(axis="y", useOffset=False)
     _legend(figure)
