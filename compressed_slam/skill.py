@@ -78,8 +78,9 @@ class SlamSkill:
         """Layers whose outputs others rely on by number: features, state, context and the heads."""
         droid = _pairs(network).droid
         update = droid.update
-        last = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
-        return [droid.fnet.conv2, droid.cnet.conv2, update.gru, *last]
+        heads = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
+        # conv2 of agg feeds upmask, which no exported model has.
+        return [droid.fnet.conv2, droid.cnet.conv2, update.gru, update.agg.conv2, *heads]
 
     def calibration(
         self, runs: Mapping[str, Run], data: SlamData, count: int, seed: int
