@@ -114,6 +114,25 @@ def test_the_section_train_is_checked_by_the_skill(
     assert "episodes" in schema["$defs"]["GuessTraining"]["properties"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetune": {"steps": 2, "batch_size": 2, "learning_rate": 0.1}}, "finetune needs"),
+        ({"prune": {"macs": 0.5, "saliency": "taylor"}}, "saliency: taylor needs"),
+    ],
+)
+def test_what_needs_batches_is_refused_where_there_are_none(
+    changes: dict[str, Any],
+    words: str,
+    guessing: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = recipe(tmp_path, checkpoint=str(guessing / "trained.pt"), **changes)
+    assert main(["run", path, "--output", str(tmp_path / "out")]) == 1
+    assert f"{words} batches and a loss, which the skill 'guess' has not" in last_line(capsys)
+
+
 def evaluate(bundle: Path, output: Path, *more: str) -> int:
     words = ["--bundle", str(bundle), "--output", str(output), "--walls", "0", "0.5"]
     return main(["evaluate", "guess", *words, *more])
