@@ -14,7 +14,7 @@ from edge_compression.protocol import BundleSettings
 from edge_replay.protocol import FolderLabels
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from compressed_slam.training.pair_network import PairNetwork
     from edge_compression.protocol import Arrays, Batch, ExportModel, Metric, Run, Split
+    from edge_replay.bags import Recording
     from edge_replay.protocol import Answers, PlayedRun, Score
 
 _ITERATIONS = 6
@@ -120,9 +121,9 @@ class SlamSkill:
 
         return accuracy(runs, data, split)
 
-    def node_parameters(self, inputs: Collection[str], layout: str | None) -> dict[str, str]:
+    def node_parameters(self, recording: Recording, layout: str | None) -> dict[str, str]:
         """Choose the camera mode by what a recording has, and the preset by its data set."""
-        return replaying.node_parameters(inputs, layout)
+        return replaying.node_parameters(recording.topics, layout)
 
     def score(self, run: PlayedRun) -> Score | None:
         """Compare the poses that the node told with the true ones."""
