@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Event
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _STEPS = 12
 _EDGES_PER_KEYFRAME = 16
 _LM, _EP = 1e-5, 1e-2
+_NICE = 5
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Backend:
         self._intrinsics = intrinsics
         self._baseline = baseline
         self._metric = metric
-        self._thread = ThreadPoolExecutor(1, "slam-backend")
-        self._closed = Event()
+        self._thread = ThreadPoolExecutor(1, "slam-backend", _yield_processor)
+        self._closed = threading.Event()
         self._running: Future[Correction | None] | None = None
 
     @property
@@ -160,3 +163,9 @@ class Backend:
         room = min(_EDGES_PER_KEYFRAME * count, settings.max_backend_edges) - len(stereo)
         graph.add(nearby(distances, settings.backend, [], room) + stereo)
         return graph
+
+
+def _yield_processor() -> None:
+    """Let who tracks and takes keyframes in go first: of this thread alone, as Linux has it."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

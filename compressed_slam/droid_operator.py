@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -101,8 +101,8 @@ class _Matcher:
         self._sources: list[_View] = []
         self._net = torch.zeros(0)
 
-    def add(self, keys: Sequence[int], sources: Sequence[_View], targets: Sequence[_View]) -> None:
-        """See `Matcher`."""
+    def add(self, keys: Sequence[int], sources: Sequence[Any], targets: Sequence[Any]) -> None:
+        """See `Matcher`; the views are the operator's own."""
         self._correlation.add([s.pyramid for s in sources], [t.pyramid for t in targets])
         net = torch.stack([source.context[0].to(self._precision) for source in sources])
         self._net = torch.cat([self._net, net]) if self._keys else net

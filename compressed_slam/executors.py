@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     Work = Callable[[], None]
 
 _LOG = logging.getLogger(__name__)
-_NICE = 5
 
 
 class Executor(Protocol):
@@ -57,7 +54,7 @@ class Inline:
 
 
 class Beside:
-    """A thread with a bounded queue, which yields the processor to who tracks.
+    """A thread with a bounded queue.
 
     What the work raises is logged, and the next is done.
     """
@@ -101,9 +98,6 @@ class Beside:
         self._thread.join()
 
     def _run(self) -> None:
-        # Of this thread alone, as Linux has it; a system may not.
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while (work := self._next()) is not None:
             try:
                 work()

@@ -84,10 +84,10 @@ class Localiser:
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
-        pose, target = guess, None
+        pose, target = guess, landmarks.seen_from(guess)
         for _ in range(_STEPS):
             coords = landmarks.seen_from(pose)
-            found = matcher.refine(coords, coords if target is None else target)
+            found = matcher.refine(coords, target)
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
             pose = located.pose

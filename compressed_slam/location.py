@@ -103,8 +103,8 @@ class Landmarks:
         )
         if not solved:
             return Located(guess.clone(), guess.new_full((6, 6), torch.inf), np.inf, solved=False)
-        found = (torch.from_numpy(each).to(guess) for each in (pose, covariance))
-        return Located(*found, variance / WEIGHT, solved=True)
+        found, known = (torch.from_numpy(each).to(guess) for each in (pose, covariance))
+        return Located(found, known, variance / WEIGHT, solved=True)
 
 
 def _numbers(tensor: Tensor, dtype: Any) -> NDArray[np.floating[Any]]:  # noqa: ANN401

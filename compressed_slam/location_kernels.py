@@ -30,7 +30,8 @@ def _multiply(a: Floats, b: Floats) -> Floats:
     product[1] = a[3] * b[1] + b[3] * a[1] + a[2] * b[0] - a[0] * b[2]
     product[2] = a[3] * b[2] + b[3] * a[2] + a[0] * b[1] - a[1] * b[0]
     product[3] = a[3] * b[3] - a[0] * b[0] - a[1] * b[1] - a[2] * b[2]
-    return product / np.sqrt((product * product).sum())
+    unit: Floats = product / np.sqrt((product * product).sum())
+    return unit
 
 
 @njit()
@@ -196,7 +197,7 @@ def _factor(matrix: Floats) -> bool:
 
 @njit()
 def _solve(factor: Floats, vector: Floats) -> Floats:
-    solution = vector.copy()
+    solution: Floats = vector.copy()
     for i in range(6):
         for k in range(i):
             solution[i] -= factor[i, k] * solution[k]

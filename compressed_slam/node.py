@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ class SlamNode(SkillNode[Located]):
         """See `SkillNode`."""
         self._tracker: Tracker | None = None
         self._last: Estimate | None = None
+        self._rig: Rig | None = None
         super().__init__(**options)
         self._broadcaster = Broadcaster(self)
 
@@ -83,7 +85,8 @@ class SlamNode(SkillNode[Located]):
     def unload(self) -> None:
         """Let go of the map and the networks."""
         self.reset()
-        self._operator = None
+        with suppress(AttributeError):  # after a failed load
+            del self._operator
 
     def reset(self) -> None:
         """Begin anew: an empty map, where the next image was taken."""
@@ -103,9 +106,9 @@ class SlamNode(SkillNode[Located]):
         """Track one image."""
         stamp = frame.header.stamp.sec * _SECOND + frame.header.stamp.nanosec
         try:
-            tracker = self._tracker_for(frame)
+            tracker, rig = self._tracker_for(frame)
             with stopwatch.stage("rectify"):
-                taken = self._rig.frame(stamp, frame.images)
+                taken = rig.frame(stamp, frame.images)
         except SettingError as error:
             raise MessageError(str(error), "camera") from error
         with stopwatch.stage("track"):
@@ -145,15 +148,16 @@ class SlamNode(SkillNode[Located]):
         }
         return Condition(warning, values)
 
-    def _tracker_for(self, frame: Frame) -> Tracker:
-        """Return the tracker of the frame's cameras, a new one where they have changed."""
+    def _tracker_for(self, frame: Frame) -> tuple[Tracker, Rig]:
+        """Return the tracker of the frame's cameras and these; new ones where they have changed."""
         mode = self.parameters["camera_mode"]
         topics = (IMAGE,) if mode == "rgbd" else IMAGES_OF_MODE[mode]
         calibrations = {
             topic: frame.calibration[topic] for topic in topics if topic in frame.calibration
         }
-        if self._tracker is not None and not _differ(self._rig.calibrations, calibrations):
-            return self._tracker
+        rig = self._rig
+        if self._tracker is not None and rig and not _differ(rig.calibrations, calibrations):
+            return self._tracker, rig
         if missing := set(topics) - set(calibrations):
             raise _incomplete(min(missing), frame)
         if self._tracker is not None:
@@ -171,7 +175,7 @@ class SlamNode(SkillNode[Located]):
         )
         self.reset()
         self._rig, self._frames, self._tracker = rig, frames, tracker
-        return tracker
+        return tracker, rig
 
     def _publish_map(self, stamp: Any, map_frame: str) -> None:  # noqa: ANN401
         path, points, frames = self.outputs[PATH], self.outputs[POINTS], self._frames
@@ -227,12 +231,10 @@ def _differ(known: Mapping[str, Calibration], now: Mapping[str, Calibration]) ->
 def _same(one: Calibration, other: Calibration) -> bool:
     if one is other:
         return True
+    mine, theirs = (
+        (each.matrix, each.distortion, each.rotation, each.projection) for each in (one, other)
+    )
     return (one.width, one.height, one.model) == (other.width, other.height, other.model) and all(
-        np.array_equal(mine, theirs)
-        for mine, theirs in (
-            (one.matrix, other.matrix),
-            (one.distortion, other.distortion),
-            (one.rotation, other.rotation),
-            (one.projection, other.projection),
-        )
+        (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+        for a, b in zip(mine, theirs, strict=True)
     )

@@ -14,7 +14,7 @@ from edge_compression.protocol import BundleSettings
 from edge_replay.protocol import FolderLabels
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from compressed_slam.training.pair_network import PairNetwork
     from edge_compression.protocol import Arrays, Batch, ExportModel, Metric, Run, Split
+    from edge_replay.bags import Recording
     from edge_replay.protocol import Answers, PlayedRun, Score
 
 _ITERATIONS = 6
@@ -78,8 +79,9 @@ class SlamSkill:
         """Layers whose outputs others rely on by number: features, state, context and the heads."""
         droid = _pairs(network).droid
         update = droid.update
-        last = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
-        return [droid.fnet.conv2, droid.cnet.conv2, update.gru, *last]
+        heads = (update.delta[2], update.weight[2], update.agg.eta[0], update.agg.upmask[0])
+        # conv2 of agg feeds upmask, which no exported model has.
+        return [droid.fnet.conv2, droid.cnet.conv2, update.gru, update.agg.conv2, *heads]
 
     def calibration(
         self, runs: Mapping[str, Run], data: SlamData, count: int, seed: int
@@ -120,9 +122,9 @@ class SlamSkill:
 
         return accuracy(runs, data, split)
 
-    def node_parameters(self, inputs: Collection[str], layout: str | None) -> dict[str, str]:
+    def node_parameters(self, recording: Recording, layout: str | None) -> dict[str, str]:
         """Choose the camera mode by what a recording has, and the preset by its data set."""
-        return replaying.node_parameters(inputs, layout)
+        return replaying.node_parameters(recording.topics, layout)
 
     def score(self, run: PlayedRun) -> Score | None:
         """Compare the poses that the node told with the true ones."""

@@ -65,7 +65,7 @@ class SlamData(BaseModel):
         default=32, gt=1, description="of each kind, rooms and recorded, that are judged by"
     )
     tracked_frames: int = Field(
-        default=100, gt=11, description="at most, of each room and sequence that is tracked"
+        default=100, gt=3, description="at most, of each room and sequence that is tracked"
     )
     largest_motion: float = Field(
         default=80.0, gt=0, le=100, description="of the pairs, pixels of a picture of 320x240"

@@ -22,8 +22,9 @@ from edge_worlds.rooms.room import make_room
 from edge_worlds.rooms.sequence import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from compressed_slam.matching import Operator
     from compressed_slam.tracker import Estimate
 
 SIZE = (160, 128)
@@ -83,8 +84,16 @@ class Drive:
     """A tracker on its way, with all that it said."""
 
     def __init__(
-        self, mode: Mode, *, noise: float = 0.1, degrees: float = WIDE, **settings: object
+        self,
+        mode: Mode,
+        *,
+        noise: float = 0.1,
+        degrees: float = WIDE,
+        live: bool = False,
+        wrap: Callable[[Operator], Operator] = lambda operator: operator,
+        **settings: object,
     ) -> None:
+        """`wrap` makes the tracker's operator of the truth; `settings` are the tracker's."""
         self.mode = mode
         self.shots: dict[int, Shot] = {}
         self.estimates: list[Estimate] = []
@@ -92,10 +101,11 @@ class Drive:
         oracle = Oracle(self._truth, camera(degrees), baseline=baseline, noise=noise)
         self.tracker = Tracker(
             preset("tum", **settings),
-            oracle,
+            wrap(oracle),
             camera(degrees),
             baseline=baseline,
             measures_depth=mode == "rgbd",
+            live=live,
         )
 
     def __call__(self, shots: Iterable[Shot]) -> Drive:

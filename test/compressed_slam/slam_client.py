@@ -157,6 +157,11 @@ class Slam:
             pass
         return answer
 
+    def begin(self, index: int, **how: Any) -> None:  # noqa: ANN401
+        """Send a shot ahead: of the very first, nobody knows whether depth or a pair will come."""
+        self.show(index, **how)
+        time.sleep(0.5)
+
     def matching(self, words: str) -> list[str]:
         return [line for line in self.lines if words in line]
 

@@ -27,11 +27,10 @@ from compressed_slam.training.layers import layered_pair
 from compressed_slam.training.pair_loss import laplace_scale, sequence_loss
 from compressed_slam.training.pair_network import Match
 from compressed_slam.training.pairs import batch_of
-from compressed_slam.training.room_clips import film_room
 from edge_compression.commands import main
 from edge_compression.recipe import TrainSettings
 from edge_compression.training import train
-from edge_runtime.trajectory import Trajectory, write_trajectory
+from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,31 +53,6 @@ TINY: dict[str, Any] = {
     },
 }
 WHOLE = Window.whole((320, 240))
-
-
-@pytest.fixture(scope="module")
-def room() -> Clip:
-    return film_room(3)
-
-
-@pytest.fixture(scope="module")
-def recording(room: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The room's walk as a recorded sequence, in TUM's layout."""
-    folder = tmp_path_factory.mktemp("recording")
-    stamps = 100_000_000 * (10 + np.arange(20))
-    for kind in ("rgb", "depth"):
-        (folder / kind).mkdir()
-        lines = [f"{stamp / 1e9:.6f} {kind}/{k:03d}.png" for k, stamp in enumerate(stamps)]
-        (folder / f"{kind}.txt").write_text("\n".join(lines))
-    for k in range(len(stamps)):
-        cv2.imwrite(str(folder / f"rgb/{k:03d}.png"), room.bgr[k])
-        millimetres = np.rint(1000 * room.depth[k].astype(np.float32)).astype(np.uint16)
-        cv2.imwrite(str(folder / f"depth/{k:03d}.png"), millimetres)
-    camera = " ".join(f"{number:.4f}" for number in room.intrinsics)
-    (folder / "intrinsics.txt").write_text(f"{camera} 320 240 1000\n")
-    truth = Trajectory.from_matrices(stamps, room.poses[: len(stamps)])
-    write_trajectory(folder / "groundtruth.txt", truth)
-    return folder
 
 
 @pytest.fixture

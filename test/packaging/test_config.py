@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from compressed_grasp.interface import GRASP
+from compressed_slam.interface import SLAM
 from pose_fcn.interface import ARM_POSE
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.mark.parametrize(("file", "node"), [("grasp.yaml", GRASP), ("pose.yaml", ARM_POSE)])
+@pytest.mark.parametrize(
+    ("file", "node"), [("grasp.yaml", GRASP), ("pose.yaml", ARM_POSE), ("slam.yaml", SLAM)]
+)
 def test_config_file_holds_every_parameter_with_its_default(file: str, node: NodeInterface) -> None:
     document = yaml.safe_load((CONFIG / file).read_text())
     section = document[f"/**/{node.name}"]["ros__parameters"]

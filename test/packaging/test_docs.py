@@ -14,6 +14,7 @@ import pytest
 from rclpy.utilities import remove_ros_args
 
 from compressed_grasp.interface import GRASP
+from compressed_slam.interface import SLAM
 from edge_compression import commands as compress
 from edge_compression import recipe
 from edge_compression.protocol import CompressibleSkill
@@ -74,7 +75,7 @@ def test_files_that_are_named_exist(name: str) -> None:
 
 # The page that lists a command's sub-commands and options.
 PAGE_OF = {"compress": "docs/compression.md", "replay": "docs/replay.md"}
-NODES = {"pose": ARM_POSE, "grasp": GRASP}
+NODES = {"pose": ARM_POSE, "grasp": GRASP, "slam": SLAM}
 MAINS = {"compress": compress.main, "replay": replay.main}
 
 
@@ -129,7 +130,7 @@ def test_commands_in_blocks_are_accepted(name: str) -> None:
                 check_launch(rest)
             case ["tabletop_robot", *rest]:
                 assert robot.main(rest) == 0
-            case ["pose_node" | "grasp_node" as program, *rest]:
+            case ["pose_node" | "grasp_node" | "slam_node" as program, *rest]:
                 check_node(NODES[program.removesuffix("_node")], rest)
 
 

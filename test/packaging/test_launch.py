@@ -17,6 +17,7 @@ from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from compressed_grasp.interface import GRASP
+from compressed_slam.interface import SLAM
 from pose_fcn.interface import ARM_POSE
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def launch(
     return {"words": started["words"], "config": first, "given": merged}
 
 
-@pytest.mark.parametrize(("skill", "node"), [("pose", ARM_POSE), ("grasp", GRASP)])
+@pytest.mark.parametrize(("skill", "node"), [("pose", ARM_POSE), ("grasp", GRASP), ("slam", SLAM)])
 def test_every_parameter_of_the_node_is_an_argument_of_its_own_type(
     skill: str, node: NodeInterface, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
