@@ -17,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -172,9 +173,14 @@ class Client:
 
     def said(self) -> str:
         """Return what the next diagnostics say of the last decision."""
-        self._diagnostics.clear()
-        self.spin_until(lambda: self._diagnostics)
-        [status] = [s for s in self._diagnostics[0].status if s.name == "grasp: inference"]
+        now = self.node.get_clock().now().nanoseconds
+
+        def is_newer() -> bool:
+            stamps = [Time.from_msg(each.header.stamp) for each in self._diagnostics[-1:]]
+            return any(stamp.nanoseconds > now for stamp in stamps)
+
+        self.spin_until(is_newer)
+        [status] = [s for s in self._diagnostics[-1].status if s.name == "grasp: inference"]
         return str({value.key: value.value for value in status.values}.get("decision", ""))
 
     def spin_until(self, done: Callable[[], object]) -> None:
