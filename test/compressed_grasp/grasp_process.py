@@ -154,10 +154,21 @@ class Client:
     def decide(self) -> MultiDOFJointTrajectory:
         """Ask, and return the action that came."""
         self.actions.clear()
-        response = self.call("decide")
+        response = self.ask()
         assert response.success, response.message
         self.spin_until(lambda: self.actions)
         return self.actions[0]
+
+    def ask(self) -> Any:  # noqa: ANN401
+        """Ask until it is about the newest image, which may still be on its way; how it answers."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            response = self.call("decide")
+            is_newest = f" {self._second}." in response.message or not response.success
+            if is_newest and "no image yet" not in response.message:
+                return response
+            assert time.monotonic() < end, response.message
+            self.spin(0.2)
 
     def said(self) -> str:
         """Return what the next diagnostics say of the last decision."""
