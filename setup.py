@@ -17,7 +17,7 @@ PACKAGE = "compressed_grasp"
 ROOT = Path(__file__).absolute().parent
 SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
-ROS += ("sensor-msgs", "std-msgs", "std-srvs", "trajectory-msgs", "visualization-msgs")
+ROS += ("nav-msgs", "sensor-msgs", "std-msgs", "std-srvs", "trajectory-msgs", "visualization-msgs")
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -76,7 +76,8 @@ setup(
         "ros": [f"ros-{name}; platform_machine == 'x86_64'" for name in ROS],
         "slam": ["numba>=0.59", "torch>=2.6"],
         "compress": [
-            "matplotlib>=3.5",
+            "Jinja2>=3.0",
+            "matplotlib>=3.7",
             "joblib>=1.4",
             "mujoco>=3.17",
             "numba>=0.59",
@@ -86,8 +87,9 @@ setup(
         ],
         "replay": [
             "backports.zstd>=1.0; python_version < '3.14'",
+            "Jinja2>=3.0",
             "lz4>=4",
-            "matplotlib>=3.5",
+            "matplotlib>=3.7",
             "rosbags>=0.10",
         ],
         "dask": ["distributed>=2024.1"],
@@ -98,6 +100,7 @@ setup(
             "mypy>=1.13",
             "pytest>=7",
             "pytest-timeout>=2",
+            "pytest-xdist>=3",
             "ruff>=0.9",
             # colcon drives `setup.py develop --editable`, which setuptools 80 dropped.
             "setuptools<80",
@@ -113,6 +116,7 @@ setup(
             "tabletop_robot = edge_worlds.tabletop.robot:main",
             "grasp_node = compressed_grasp.grasp_node:main",
             "pose_node = pose_fcn.pose_node:main",
+            "slam_node = compressed_slam.slam_node:main",
         ],
         "compressed_grasp.skills": [
             "grasp = compressed_grasp.skill:GraspSkill",

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from compressed_slam import se3
-from compressed_slam.bundle_adjustment import Edges, adjust, locate
+from compressed_slam.bundle_adjustment import Edges, adjust
+from compressed_slam.location import Landmarks
 from compressed_slam.projection import frame_distance, pixel_grid, project
 
 if TYPE_CHECKING:
@@ -69,9 +70,14 @@ def cases(device: str) -> dict[str, Callable[[], object]]:
         ii = torch.arange(edges, device=device)
         jj = torch.full_like(ii, edges)
         target, _ = project(poses, disps, intrinsics, ii, jj)
-        seen = Edges(ii, jj, target, torch.rand_like(target))
-        poses[-1] = se3.retract(poses[-1], 0.01 * torch.randn(6, device=device))
-        return lambda: locate(poses, disps, intrinsics, seen, edges)
+        weight, guess = torch.rand_like(target), se3.retract(poses[-1], 0.01 * torch.ones(6))
+
+        def find() -> object:
+            known = Landmarks(poses[:-1], disps[:-1], intrinsics)
+            known.seen_from(guess)
+            return known.locate(guess, target, weight)
+
+        return find
 
     def distances(count: int) -> Callable[[], object]:
         poses, disps, intrinsics = wall(count, device)

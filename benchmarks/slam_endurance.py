@@ -80,7 +80,7 @@ def main() -> None:
             resident = psutil.Process().memory_info().rss / MB
             print(
                 f"| {number} | {' | '.join(f'{cell:.1f}' for cell in cells)} | {resident:.0f} "
-                f"| {len(tracker.keyframes)} | {lost} |",
+                f"| {len(tracker.known)} | {lost} |",
                 flush=True,
             )
     stamps, poses = zip(*truth, strict=True)

@@ -98,6 +98,12 @@ class Backend:
         """Whether a run can begin."""
         return self._running is None
 
+    @property
+    def done(self) -> bool:
+        """Whether a run has ended whose result was not taken yet."""
+        running = self._running
+        return running is not None and running.done()
+
     def begin(self, keyframes: Keyframes) -> None:
         """Start a run on what is in memory now."""
         self._running = self._thread.submit(self._run, keyframes, keyframes.copy())

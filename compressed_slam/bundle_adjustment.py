@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from compressed_slam import se3
-from compressed_slam.normal_equations import Depths, PoseSystem, Terms, solve_damped
+from compressed_slam.normal_equations import Depths, PoseSystem, Terms
 from compressed_slam.projection import linearise
 
 MIN_DISPARITY = 1e-3
-_WEIGHT = 1e-3  # what weights are multiplied by before eta, depth_weight and ep are added
+WEIGHT = 1e-3
+"""What weights are multiplied by before eta, depth_weight and ep are added."""
 _ETA, _ETA_FLOOR = 0.2, 1e-7
 _CHUNK_PIXELS = 1 << 15
 """Pixels of edges that are linearised at once: bounds the memory, and stays near the cache."""
@@ -59,33 +60,12 @@ class Adjusted(NamedTuple):
     solved: bool
 
 
-class Located(NamedTuple):
-    """The pose of one frame among known ones.
-
-    Attributes:
-        pose: (7,).
-        covariance: (6, 6) of the tangent that perturbs the pose on the left, `[translation,
-            rotation]` in the camera's axes: the inverse of the undamped information matrix at
-            `pose`, scaled by `variance`. It takes residuals for independent; those of
-            neighbouring pixels are not, so it is a lower bound.
-        variance: px^2 of the maps: weighted squared residuals at `pose` over the degrees of
-            freedom, which are the valid residuals of positive weight, less six.
-        solved: false where the edges do not determine the pose; it is then the one given, and
-            covariance and variance are infinite.
-    """
-
-    pose: Tensor
-    covariance: Tensor
-    variance: Tensor
-    solved: bool
-
-
 def _planes(edges: Edges) -> Edges:
     """The same with maps (E, 2, P), the layout of `Linearised`, and with weights scaled."""
     target, weight = (
         maps.flatten(1, 2).transpose(1, 2).contiguous() for maps in (edges.target, edges.weight)
     )
-    return Edges(edges.ii, edges.jj, target, _WEIGHT * weight)
+    return Edges(edges.ii, edges.jj, target, WEIGHT * weight)
 
 
 class _Graph(NamedTuple):
@@ -212,52 +192,3 @@ def adjust(
             if not changed.isfinite().all():
                 return Adjusted(poses, disps, solved=False)
     return Adjusted(new_poses, new_disps, solved=True)
-
-
-@torch.no_grad()
-def locate(
-    poses: Tensor,
-    disps: Tensor,
-    intrinsics: Tensor,
-    edges: Edges,
-    frame: int,
-    *,
-    iterations: int = 2,
-    lm: float = 1e-4,
-    ep: float = 0.1,
-) -> Located:
-    """Move one pose to where its edges want it, all else as it is, and say how sure that is.
-
-    What `adjust` does without `eta` and with one free pose, at less cost. The arguments are the
-    same; every edge begins or ends at `frame`. `disps` may lack last rows that no edge begins at.
-    """
-    _, _, target, weight = _planes(edges)
-    ends = torch.stack([edges.ii, edges.jj], dim=1) == frame
-
-    def equations(pose: Tensor) -> tuple[Tensor, Tensor, Terms]:
-        here = poses.clone()
-        here[frame] = pose
-        seen = linearise(here, disps, intrinsics, edges.ii, edges.jj)
-        terms = Terms.of(seen, target, weight)
-        chain = (seen.chain.view(-1, 6, 2, 6) * ends[:, None, :, None]).sum(2).double()
-        information, gradient = terms.of_motion()
-        whole = (chain.mT @ information @ chain).sum(0)
-        return whole, (gradient.unsqueeze(1) @ chain).sum((0, 1)), terms
-
-    pose = poses[frame].clone()
-    unknown = poses.new_full((6, 6), torch.inf)
-    unsolved = Located(pose, unknown, unknown[0, 0], solved=False)
-    for _ in range(iterations):
-        information, gradient, _ = equations(pose)
-        step = solve_damped(information, gradient, lm, ep)
-        if step is None:
-            return unsolved
-        pose = se3.retract(pose, step.to(pose.dtype))
-    information, _, terms = equations(pose)
-    factor, failure = torch.linalg.cholesky_ex(information)
-    freedom = (terms.weight > 0).sum() - 6
-    variance = (terms.weight * terms.residual.square()).sum() / freedom
-    if failure or freedom <= 0 or not variance.isfinite():
-        return unsolved
-    covariance = variance * torch.cholesky_inverse(factor)
-    return Located(pose, covariance.to(pose.dtype), variance / _WEIGHT, solved=True)

@@ -6,9 +6,11 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 from compressed_slam import se3
+from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -146,6 +148,18 @@ class Keyframes:
     @property
     def _tensors(self) -> list[Tensor]:
         return [getattr(self, name) for name in _ROWS]
+
+    def trajectory(self) -> Trajectory:
+        """Return where the cameras of all keyframes were, also the retired ones, as now known."""
+        stamps = dict(zip(self.ids, self.stamps, strict=True))
+        stamps |= {identity: gone.stamp for identity, gone in self.retired.items()}
+        placed = self.all()
+        ids = sorted(placed)
+        poses = [se3.inverse(placed[identity].pose).double().cpu().numpy() for identity in ids]
+        return Trajectory(
+            np.array([stamps[identity] for identity in ids], np.int64),
+            np.array(poses).reshape(-1, 7),
+        )
 
     def all(self) -> dict[int, Placed]:
         """Return where every keyframe is, also the retired ones, by identity."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from compressed_slam.bundle_adjustment import Edges, Located, locate
-from compressed_slam.projection import pixel_grid, project
+from compressed_slam.location import Landmarks, Located
+from compressed_slam.projection import pixel_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from compressed_slam.keyframes import Keyframes
     from compressed_slam.matching import Operator, View
+    from compressed_slam.snapshot import Snapshot
 
 _STEPS = 2
 
@@ -73,34 +71,27 @@ class Localiser:
         return Motion.of(found.delta[0], found.weight[0])
 
     def locate(
-        self, view: View, guess: Tensor, keyframes: Keyframes, rows: Sequence[int]
+        self, view: View, guess: Tensor, known: Snapshot, rows: Sequence[int]
     ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
         Args:
             view: of the picture.
             guess: (7,) its pose, world to camera.
-            keyframes: hold the pictures that it is matched with.
+            known: the keyframes that it is matched with.
             rows: of theirs.
         """
-        known = torch.tensor(rows, device=guess.device)
-        here = len(rows)
-        poses = torch.cat([keyframes.poses[known], guess[None]])
-        disps = keyframes.disps[known]
-        ii = torch.arange(here, device=guess.device)
-        jj = torch.full_like(ii, here)
+        landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
-        matcher.add(rows, [keyframes.views[row] for row in rows], [view] * here)
-        coords, _ = project(poses, disps, self._intrinsics, ii, jj)
-        target = coords
+        matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
+        pose, target = guess, None
         for _ in range(_STEPS):
-            found = matcher.refine(coords, target)
+            coords = landmarks.seen_from(pose)
+            found = matcher.refine(coords, coords if target is None else target)
             target = coords + found.delta
-            edges = Edges(ii, jj, target, found.weight)
-            located = locate(poses, disps, self._intrinsics, edges, here)
-            poses[here] = located.pose
-            coords, _ = project(poses, disps, self._intrinsics, ii, jj)
-        grid = pixel_grid(*disps.shape[1:], device=guess.device)
+            located = landmarks.locate(pose, target, found.weight)
+            pose = located.pose
+        grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(
             located,
             confidence=found.weight.mean(dim=(1, 2, 3)).max().item(),

@@ -1,54 +1,43 @@
-"""What training needs to know of the SLAM skill; it has no node to replay into yet."""
+"""What compression and replay need to know of the SLAM skill."""
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import numpy as np
-
-from compressed_slam.offline.evaluating import SlamEvaluation
-from compressed_slam.training.accuracy import DESCRIPTIONS, HEADLINE, FlowErrors
-from compressed_slam.training.data import (
-    PICTURE,
-    SlamData,
-    judged_pairs,
-    plain_batches,
-    training_batches,
-)
+from compressed_slam.interface import SLAM
+from compressed_slam.offline import replaying
+from compressed_slam.offline.evaluating import TRACKING, SlamEvaluation
+from compressed_slam.training.accuracy import FLOW
+from compressed_slam.training.data import SlamData, recordings, training_batches
 from compressed_slam.widths import DroidConfig
-from edge_compression.protocol import BundleSettings, ExportModel, Metric
-from edge_runtime.bundle import TensorSpec
+from edge_compression.protocol import BundleSettings
+from edge_replay.protocol import FolderLabels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from compressed_slam.training.pair_network import PairNetwork
-    from edge_compression.protocol import Arrays, Batch, Run, Split
+    from edge_compression.protocol import Arrays, Batch, ExportModel, Metric, Run, Split
+    from edge_replay.protocol import Answers, PlayedRun, Score
 
 _ITERATIONS = 6
-_INPUTS = ("image1", "image2")
-_EXAMPLE_MOTION = 12  # pixels
 
 
 class SlamSkill:
-    """DROID-SLAM's networks for `compress`: the flow of pairs, their first stage of training."""
+    """DROID-SLAM: three networks, trained and kept as one, and the node that they serve."""
 
     name = "slam"
-    primary_metric = HEADLINE
-    metrics: ClassVar[dict[str, Metric]] = {
-        name: Metric(
-            description,
-            unit="px" if name.endswith("error") else "",
-            better="lower" if name.endswith(("error", "hidden_weight")) else "higher",
-        )
-        for name, description in DESCRIPTIONS.items()
-    }
-    metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
+    primary_metric = "ate"
+    metrics: ClassVar[dict[str, Metric]] = {**TRACKING, **FLOW}
+    metric_descriptions: ClassVar[dict[str, str]] = replaying.METRICS
     data_model = SlamData
     evaluation = SlamEvaluation()
+    node = SLAM
+    work_stages = ("rectify", "track")
 
     def uncompressed(self, data: SlamData) -> SlamData:
         """The recipe lessens nothing beside the network."""
@@ -74,38 +63,14 @@ class SlamSkill:
         return {"widths": widths, "iterations": pairs.iterations}
 
     def models(self, network: nn.Module, data: SlamData) -> dict[str, ExportModel]:
-        """One, for a pair of pictures of 320x240; its example is a pattern that has moved."""
-        import torch
+        """Return fnet, cnet and a step of the update operator, for pictures of 320x240."""
+        from compressed_slam.offline.exporting import export_models
 
         del data
-        width, height = PICTURE
-        generator = torch.Generator().manual_seed(0)
-        cells = torch.rand((1, 3, height // 8, width // 8 + 2), generator=generator)
-        pattern = torch.nn.functional.interpolate(255 * cells, scale_factor=8, mode="bilinear")
-        pictures = (pattern[..., :width], pattern[..., _EXAMPLE_MOTION:][..., :width])
-        example = {
-            name: picture.byte().contiguous()
-            for name, picture in zip(_INPUTS, pictures, strict=True)
-        }
-        images = [
-            TensorSpec(
-                name=name,
-                shape=(1, 3, height, width),
-                dtype="uint8",
-                layout="NCHW",
-                colour_order="BGR",
-            )
-            for name in _INPUTS
-        ]
-        shape = (1, 2, height // 8, width // 8)
-        maps = [
-            TensorSpec(name=name, shape=shape, dtype="float32", layout="NCHW")
-            for name in ("flow", "weight")
-        ]
-        return {self.name: ExportModel(network, images, maps, [example])}
+        return export_models(_pairs(network).droid)
 
     def bundle_settings(self, data: SlamData) -> BundleSettings:
-        """None, because no node serves pairs."""
+        """None beside the models."""
         del data
         return BundleSettings()
 
@@ -119,10 +84,10 @@ class SlamSkill:
     def calibration(
         self, runs: Mapping[str, Run], data: SlamData, count: int, seed: int
     ) -> Iterator[dict[str, Arrays]]:
-        """Whole pairs of the training pictures."""
-        del runs
-        for batch in islice(plain_batches(data, 1, seed, 0), count):
-            yield {self.name: {name: batch[name].contiguous().numpy() for name in _INPUTS}}
+        """What the engines are asked while the training recordings are tracked."""
+        from compressed_slam.offline.rollouts import rollout_inputs
+
+        return rollout_inputs(runs, recordings(data, "train"), count, seed)
 
     def batches(
         self, data: SlamData, batch_size: int, seed: int, start_step: int
@@ -131,7 +96,7 @@ class SlamSkill:
         return training_batches(data, batch_size, seed, start_step)
 
     def data_digest(self, data: SlamData) -> str:
-        """Hash the files that pairs are made from."""
+        """Hash the files that pairs and recordings are made from."""
         return data.digest()
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
@@ -150,18 +115,31 @@ class SlamSkill:
         return {**batch, "flow": batch["flow"].lerp(outputs.float(), share)}
 
     def evaluate(self, runs: Mapping[str, Run], data: SlamData, split: Split) -> dict[str, float]:
-        """Measure the flow of whole pairs of pictures that were never trained on."""
-        errors = FlowErrors()
-        for kind, pair in judged_pairs(data, split):
-            pictures = (pair.first, pair.second)
-            found = runs[self.name](
-                {
-                    name: np.ascontiguousarray(bgr.transpose(2, 0, 1)[None])
-                    for name, bgr in zip(_INPUTS, pictures, strict=True)
-                }
-            )
-            errors.add(kind, found["flow"][0], found["weight"][0], pair.flow)
-        return errors.metrics()
+        """Track recordings, and match pairs of pictures, that were never trained on."""
+        from compressed_slam.offline.accuracy import accuracy
+
+        return accuracy(runs, data, split)
+
+    def node_parameters(self, inputs: Collection[str], layout: str | None) -> dict[str, str]:
+        """Choose the camera mode by what a recording has, and the preset by its data set."""
+        return replaying.node_parameters(inputs, layout)
+
+    def score(self, run: PlayedRun) -> Score | None:
+        """Compare the poses that the node told with the true ones."""
+        return replaying.score(run)
+
+    def pictures(self, run: PlayedRun) -> Sequence[tuple[str, NDArray[Any]]]:
+        """Draw the paths that the node told, and the true one."""
+        return replaying.pictures(run)
+
+    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
+        """Write one frame's pose on its image."""
+        return replaying.draw(bgr, answers)
+
+    def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
+        """Folders have no labels beside their poses, which `replay convert` reads itself."""
+        del folder, stamps
+        return FolderLabels(None, None)
 
 
 def _network_arguments(

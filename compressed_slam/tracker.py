@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from compressed_slam import se3
-from compressed_slam.backend import Backend
 from compressed_slam.encoder import STRIDE
+from compressed_slam.executors import Beside, Inline
 from compressed_slam.frame import map_intrinsics
-from compressed_slam.frontend import Frontend
-from compressed_slam.keyframes import Keyframes
 from compressed_slam.localiser import Localiser
-from compressed_slam.projection import frame_distance
+from compressed_slam.map_points import map_points
+from compressed_slam.mapper import Candidate, Mapper
 from compressed_slam.trajectory_log import TrajectoryLog
 from edge_runtime.errors import MessageError, SettingError
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
-    from compressed_slam.backend import Correction
+    from compressed_slam.executors import Executor
     from compressed_slam.frame import Frame
+    from compressed_slam.keyframes import Keyframes
     from compressed_slam.localiser import Localisation
     from compressed_slam.matching import Operator, View
     from compressed_slam.settings import SlamSettings
+    from compressed_slam.snapshot import Snapshot
     from edge_runtime.calibration import Calibration
 
 _NEIGHBOURS = 3  # latest keyframes that a picture is matched with
 _CANDIDATES = 6  # keyframes that a lost camera's picture is matched with
 _SOON = 500_000_000  # ns; after a longer pause the motion before it says nothing
 _LEAST_DEPTH = 0.1  # share of the first keyframe's depth that a sensor must have measured
+_WAITING = 3  # keyframes that wait while one is taken in
 
 
 class Health(Enum):
@@ -51,11 +57,12 @@ class Estimate:
 
     Attributes:
         stamp: of the picture, ns.
-        odometry: (7,) camera to odometry frame: smooth, drifts; jumps only where a lost camera is
-            found again.
+        odometry: (7,) camera to odometry frame: smooth, drifts; no correction of the map moves it,
+            only a lost camera that is found again jumps.
         pose: (7,) camera to map: corrected by the backend, may jump.
         covariance: (6, 6) of the tangent that perturbs the world-to-camera pose on the left,
             [translation, rotation]; infinite where nothing is known.
+        confidence: mean weight of the matches with the keyframe that matches best, 0..1.
         health: of the tracking.
         keyframe: whether the picture became a keyframe.
     """
@@ -64,18 +71,26 @@ class Estimate:
     odometry: Tensor
     pose: Tensor
     covariance: Tensor
+    confidence: float
     health: Health
     keyframe: bool
 
 
 class Tracker:
-    """One camera's tracking and mapping; frames come in the order of their stamps.
+    """One camera's tracking, and the mapping that it stands on.
+
+    Frames come in the order of their stamps. Where it is live, keyframes are taken in by a thread
+    of their own, and `track` waits for none of it: until a keyframe is taken in, pictures are
+    located by it as tracked and measured, or, without a depth of its own, by those before. While
+    several wait, no further picture becomes a keyframe; `postponed` counts them. Otherwise all is
+    done in the call, and is the same every time.
 
     Attributes:
-        keyframes: of the present map.
+        known: the map as pictures are located by it.
+        postponed: pictures that would have become a keyframe, had mapping not been behind.
     """
 
-    keyframes: Keyframes
+    known: Snapshot
 
     def __init__(
         self,
@@ -86,6 +101,7 @@ class Tracker:
         baseline: Tensor | None = None,
         measures_depth: bool = False,
         device: torch.device | str = "cpu",
+        live: bool = False,
     ) -> None:
         """Begin an empty map.
 
@@ -96,6 +112,7 @@ class Tracker:
             baseline: (7,) from the left camera's axes to the right one's, of stereo frames.
             measures_depth: whether the frames come with measured inverse depth.
             device: where the geometry is computed; the operator's.
+            live: whether keyframes are taken in beside tracking.
 
         Raises:
             SettingError: a camera whose sides are no multiples of 8.
@@ -113,18 +130,24 @@ class Tracker:
         self._size = camera.height // STRIDE, camera.width // STRIDE
         self._baseline = None if baseline is None else baseline.to(device)
         self._measures_depth = measures_depth
-        self._metric = measures_depth or baseline is not None
         self._localiser = Localiser(operator, self._intrinsics)
-        self._backend = Backend(
-            settings, operator, self._intrinsics, self._baseline, metric=self._metric
+        self._mapper = Mapper(
+            settings,
+            operator,
+            self._intrinsics,
+            self._size,
+            self._baseline,
+            metric=measures_depth or baseline is not None,
         )
-        self._since_backend = 0
+        self._executor: Executor = Beside("slam-mapping", _WAITING) if live else Inline()
+        self.postponed = 0
+        self._next_id = 0
         self._next_candidate = 0
         self._pose = se3.identity(device)
         self._odometry_of_map = se3.identity(device)
         self._stamp: int | None = None
         self._ended_maps: list[Trajectory] = []
-        self._begin_map(0)
+        self._begin_with(self._mapper.snapshot)
 
     def track(self, frame: Frame) -> Estimate:
         """Find out where a frame was taken from, and learn from it.
@@ -143,35 +166,54 @@ class Tracker:
             right=None if self._baseline is None else frame.right,
         )
         view = self._operator.view(frame)
-        self._correct(self._backend.result())
-        estimate = (self._follow if self._started else self._initialise)(frame, view)
-        if self.keyframes and estimate.health is not Health.LOST:
-            self._log.add(frame.stamp, self.keyframes, self._pose)
+        if self._mapper.correction_waits and self._executor.idle:
+            self._executor.give(self._mapper.correct)
+        self._learn()
+        # Measured depth locates pictures even by a first keyframe that is still to be taken in.
+        follows = self.known.started or (self._measures_depth and bool(self.known))
+        estimate = (self._follow if follows else self._initialise)(frame, view)
+        if self.known and estimate.health is not Health.LOST:
+            self._log.add(frame.stamp, self.known, self._pose)
         self._stamp = frame.stamp
         return estimate
 
     def close(self) -> None:
-        """End the backend's thread."""
-        self._backend.close()
+        """End the threads."""
+        self._executor.close()
+        self._mapper.close()
 
     def finish(self) -> None:
         """Refine the whole map once more, with nothing left to track, and close."""
-        self._correct(self._backend.result(wait=True))
-        if self._started:
-            self._backend.begin(self.keyframes)
-            self._correct(self._backend.result(wait=True))
+        self._executor.wait()
+        self._mapper.finish()
+        self._learn()
         self.close()
 
     def trajectory(self) -> Trajectory:
         """Return the poses of all frames that were not lost, camera to map, as now known.
 
         Where a map was given up and a new one begun, the new one begins at the last known pose.
+        Waits until the keyframes are taken in.
         """
-        parts = [*self._ended_maps, Trajectory(*self._log.poses(self.keyframes))]
+        self._executor.wait()
+        self._learn()
+        parts = [*self._ended_maps, Trajectory(*self._log.poses(self._mapper.keyframes))]
         return Trajectory(
             np.concatenate([part.stamps for part in parts]),
             np.concatenate([part.poses for part in parts]),
         )
+
+    def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return what `map_points` makes of the keyframes; waits until they are taken in."""
+        self._executor.wait()
+        return map_points(self._mapper.keyframes, self._intrinsics)
+
+    def show(self, look: Callable[[Keyframes, Tensor], None]) -> None:
+        """Call `look` with the keyframes and the maps' intrinsics, where and when none changes.
+
+        A live tracker does so later, in the thread that takes keyframes in.
+        """
+        self._executor.give(lambda: look(self._mapper.keyframes, self._intrinsics))
 
     def _check(self, frame: Frame) -> None:
         if self._stamp is not None and frame.stamp < self._stamp:
@@ -190,38 +232,56 @@ class Tracker:
                 )
                 raise MessageError(message, "size")
 
-    def _begin_map(self, first_id: int) -> None:
-        device, settings = self._pose.device, self._settings
-        self.keyframes = Keyframes(
-            settings.max_keyframes, self._size, first_id=first_id, device=device
-        )
-        self._frontend = Frontend(
-            settings, self.keyframes, self._operator, self._intrinsics, self._baseline
-        )
+    def _begin_with(self, empty: Snapshot) -> None:
+        self.known = self._learnt = empty
         self._log = TrajectoryLog()
-        self._motion = se3.identity(device)
-        self._started = False
+        self._motion = se3.identity(self._pose.device)
         self._missed = 0
+
+    def _give_up_map(self) -> None:
+        self._executor.wait()
+        self._learn()
+        if self.known.started:
+            self._ended_maps.append(Trajectory(*self._log.poses(self._mapper.keyframes)))
+        self._mapper.begin_map()
+        self._begin_with(self._mapper.snapshot)
+
+    def _learn(self) -> None:
+        """Go on with what mapping has made of the map; the odometry stays where it is."""
+        new, before = self._mapper.snapshot, self.known
+        if new is self._learnt:
+            return
+        if new.number != before.number:  # it could not be started
+            self._begin_with(new)
+        self._learnt = new
+        self.known = new.with_pending_of(before)
+        first_map = self._mapper.first_map
+        followed = before.started or self._measures_depth
+        if new.started and not followed and first_map is not None:
+            self._log.interpolate(first_map)
+            self._pose = self.known.poses[-1]
+            return
+        pose = new.carry(self._pose, before)
+        moved = se3.compose(se3.inverse(self._pose), pose)
+        self._odometry_of_map = se3.compose(self._odometry_of_map, moved)
+        self._pose = pose
 
     def _initialise(self, frame: Frame, view: View) -> Estimate:
-        keyframes, settings = self.keyframes, self._settings
-        if not keyframes:
-            return self._estimate(
-                frame, Health.INITIALISING, keyframe=self._take_first(frame, view)
-            )
-        motion = self._localiser.motion(keyframes.views[-1], view, self._size)
+        known, settings = self.known, self._settings
+        if not known:
+            taken = self._shows_something(frame, view) and self._add_keyframe(frame, view)
+            return self._estimate(frame, Health.INITIALISING, keyframe=taken)
+        motion = self._localiser.motion(known.views[-1], view, self._size)
         if motion.confidence <= settings.least_confidence:
-            return self._miss(frame, Health.INITIALISING)
+            return self._miss(frame, Health.INITIALISING, motion.confidence)
         self._missed = 0
-        moved = motion.flow > settings.motion_threshold
-        if moved:
-            keyframes.append(frame, view, self._pose, 1.0)
-            if len(keyframes) == settings.warm_up:
-                self._start()
-        return self._estimate(frame, Health.INITIALISING, keyframe=moved)
+        moved = motion.flow > settings.motion_threshold and self._add_keyframe(frame, view)
+        return self._estimate(
+            frame, Health.INITIALISING, keyframe=moved, confidence=motion.confidence
+        )
 
-    def _take_first(self, frame: Frame, view: View) -> bool:
-        """Make the first keyframe of a map, if it shows something and can tell how far that is."""
+    def _shows_something(self, frame: Frame, view: View) -> bool:
+        """Whether a map can begin with this frame, and tell how far that is."""
         measured = frame.disp
         if self._measures_depth and (
             measured is None or (measured > 0).float().mean() < _LEAST_DEPTH
@@ -230,32 +290,17 @@ class Tracker:
         if self._baseline is not None and view.right is None:
             return False
         seen = self._localiser.motion(view, view, self._size).confidence
-        if seen <= self._settings.least_confidence:
-            return False
-        depth = 1.0 if measured is None else measured[measured > 0].mean()
-        self.keyframes.append(frame, view, self._pose, depth)
-        if self._metric:
-            self._start()
-        return True
-
-    def _start(self) -> None:
-        if self._frontend.start():
-            self._started = True
-            self._log.interpolate(self.keyframes)
-            self._pose = self.keyframes.poses[len(self.keyframes) - 1].clone()
-        else:
-            self._begin_map(self.keyframes.next_id)
+        return seen > self._settings.least_confidence
 
     def _follow(self, frame: Frame, view: View) -> Estimate:
-        keyframes, count = self.keyframes, len(self.keyframes)
+        known = self.known
         soon = self._stamp is not None and frame.stamp - self._stamp < _SOON
         moves_on = soon and not self._missed
         guess = se3.compose(self._motion, self._pose) if moves_on else self._pose
-        rows = range(max(0, count - _NEIGHBOURS), count)
-        near = self._localiser.locate(view, guess, keyframes, rows)
+        near = self._localiser.locate(view, guess, known, known.landmarks()[-_NEIGHBOURS:])
         partner, found = (None, near) if self._good(near) else self._search(view)
         if found is None:
-            return self._miss(frame, Health.LOST)
+            return self._miss(frame, Health.LOST, near.confidence)
         pose = found.located.pose
         steady = moves_on and partner is None
         self._motion = (
@@ -266,81 +311,70 @@ class Tracker:
         # Of a keyframe that is out of view, the flow says nothing.
         unseen = motion.confidence <= settings.least_confidence
         new = unseen or motion.flow > settings.motion_threshold or partner is not None
-        if new:
-            self._add_keyframe(frame, view, partner)
-        covariance = found.located.covariance
-        return self._estimate(frame, Health.TRACKING, keyframe=new, covariance=covariance)
+        return self._estimate(
+            frame,
+            Health.TRACKING,
+            keyframe=new and self._add_keyframe(frame, view, partner),
+            confidence=found.confidence,
+            covariance=found.located.covariance,
+        )
 
     def _good(self, found: Localisation) -> bool:
         return found.located.solved and found.confidence > self._settings.least_confidence
 
     def _search(self, view: View) -> tuple[int | None, Localisation | None]:
         """Look for a lost camera near a few keyframes, others at every turn."""
-        keyframes, count = self.keyframes, len(self.keyframes)
-        tries = min(_CANDIDATES, count)
-        rows = {count - 1, *((self._next_candidate + k) % count for k in range(tries))}
-        self._next_candidate = (self._next_candidate + tries) % count
+        known = self.known
+        rows = known.landmarks()
+        tries = min(_CANDIDATES, len(rows))
+        chosen = {len(rows) - 1, *((self._next_candidate + k) % len(rows) for k in range(tries))}
+        self._next_candidate = (self._next_candidate + tries) % len(rows)
         located = [
-            (row, self._localiser.locate(view, keyframes.poses[row], keyframes, [row]))
-            for row in sorted(rows)
+            (row, self._localiser.locate(view, known.poses[row], known, [row]))
+            for row in sorted(rows[index] for index in chosen)
         ]
         good = [(row, found) for row, found in located if self._good(found)]
         return max(good, key=lambda each: each[1].confidence, default=(None, None))
 
-    def _miss(self, frame: Frame, health: Health) -> Estimate:
+    def _miss(self, frame: Frame, health: Health, confidence: float) -> Estimate:
         """Nothing known was recognised; after too long of that a new map begins."""
         self._missed += 1
         if self._missed > self._settings.patience:
-            if self._started:
-                self._ended_maps.append(Trajectory(*self._log.poses(self.keyframes)))
-            self._begin_map(self.keyframes.next_id)
-        return self._estimate(frame, health, keyframe=False)
+            self._give_up_map()
+        return self._estimate(frame, health, keyframe=False, confidence=confidence)
 
-    def _add_keyframe(self, frame: Frame, view: View, partner: int | None) -> None:
-        keyframes = self.keyframes
-        if keyframes.full:
-            partner = self._make_room(partner)
-        latest = keyframes.disps[len(keyframes) - 1]
-        keyframes.append(frame, view, self._pose, latest.mean())
-        self._frontend.step(partner)
-        self._pose = keyframes.poses[len(keyframes) - 1].clone()
-        self._since_backend += 1
-        if self._since_backend >= self._settings.backend_every and self._backend.idle:
-            self._since_backend = 0
-            self._backend.begin(keyframes)
-
-    def _make_room(self, partner: int | None) -> int | None:
-        """Retire the oldest keyframe that the latest one does not overlap; else the oldest.
-
-        Returns:
-            The row where the keyframe of row `partner`, which stays, is then.
-        """
-        keyframes = self.keyframes
-        latest = len(keyframes) - 1
-        old = torch.arange(latest - self._settings.window, device=self._pose.device)
-        old = old if partner is None else old[old != partner]
-        apart = frame_distance(
-            keyframes.poses,
-            keyframes.disps,
-            self._intrinsics,
-            old,
-            torch.full_like(old, latest),
-            beta=self._settings.beta,
+    def _add_keyframe(self, frame: Frame, view: View, partner: int | None = None) -> bool:
+        """Have a frame taken in, with row `partner` beside those before it; False if that waits."""
+        known, pose = self.known, self._pose
+        # One without a depth of its own locates nothing yet: the next picture would be one, too.
+        begins = not known.started and self._baseline is None
+        blind = known.pending and not (self._measures_depth or begins)
+        if blind or not self._executor.has_room:
+            self.postponed += 1
+            return False
+        candidate = Candidate(
+            self._next_id,
+            frame,
+            view,
+            known.ids[-1] if known else None,
+            se3.compose(pose, se3.inverse(known.poses[-1])) if known else pose,
+            known.scales[-1] if known else 1.0,
+            None if partner is None else known.ids[partner],
         )
-        unseen = old[apart > self._settings.backend.threshold]
-        row = int(unseen[0] if len(unseen) else old[0])
-        self._frontend.retire(row)
-        return partner if partner is None or partner < row else partner - 1
-
-    def _correct(self, correction: Correction | None) -> None:
-        if correction is None or correction.map is not self.keyframes:
-            return
-        motion = correction.apply()
-        self._pose = se3.compose(self._pose, motion)
-        self._odometry_of_map = se3.compose(self._odometry_of_map, motion)
+        self._next_id += 1
+        self.known = known.extended(candidate.identity, frame.stamp, pose, frame.disp, view)
+        self._executor.give(partial(self._mapper.take_in, candidate))
+        self._learn()
+        return True
 
     def _estimate(
-        self, frame: Frame, health: Health, *, keyframe: bool, covariance: Tensor | None = None
+        self,
+        frame: Frame,
+        health: Health,
+        *,
+        keyframe: bool,
+        confidence: float = 0.0,
+        covariance: Tensor | None = None,
     ) -> Estimate:
         pose = se3.inverse(self._pose)
         return Estimate(
@@ -348,6 +382,7 @@ class Tracker:
             odometry=se3.compose(self._odometry_of_map, pose),
             pose=pose,
             covariance=pose.new_full((6, 6), torch.inf) if covariance is None else covariance,
+            confidence=confidence,
             health=health,
             keyframe=keyframe,
         )

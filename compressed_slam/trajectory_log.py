@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compressed_slam.keyframes import Keyframes
+    from compressed_slam.snapshot import Snapshot
 
 
 class TrajectoryLog:
@@ -27,26 +28,26 @@ class TrajectoryLog:
         self._relative = array("f")
         self._scales = array("f")
 
-    def add(self, stamp: int, keyframes: Keyframes, pose: Tensor) -> None:
+    def add(self, stamp: int, known: Snapshot, pose: Tensor) -> None:
         """Hang a frame, whose world-to-camera pose (7,) is known, on the latest keyframe."""
-        row = len(keyframes) - 1
-        anchor = keyframes.poses[row]
-        self._scales.append(keyframes.scales[row].item())
+        self._scales.append(known.scales[-1])
         self._stamps.append(stamp)
-        self._anchors.append(keyframes.ids[-1])
-        self._relative.extend(se3.compose(pose, se3.inverse(anchor)).tolist())
+        self._anchors.append(known.ids[-1])
+        self._relative.extend(se3.compose(pose, se3.inverse(known.poses[-1])).tolist())
 
-    def interpolate(self, keyframes: Keyframes) -> None:
+    def interpolate(self, first_map: Snapshot) -> None:
         """Move all frames, by their time, from their keyframe towards the next one.
 
-        For frames that came before anything was known of the keyframes, all still in memory.
+        For frames that came before anything was known of the keyframes; those of keyframes that
+        are not in the first map stay where their keyframe is.
         """
-        rows = torch.tensor(self._anchors, dtype=torch.long) - keyframes.ids[0]
-        after = (rows + 1).clamp(max=len(keyframes) - 1)
-        stamps = torch.tensor(keyframes.stamps)
+        latest = len(first_map) - 1
+        rows = (torch.tensor(self._anchors, dtype=torch.long) - first_map.ids[0]).clamp(max=latest)
+        after = (rows + 1).clamp(max=latest)
+        stamps = torch.tensor(first_map.stamps)
         since = torch.tensor(self._stamps, dtype=torch.long) - stamps[rows]
         share = since / (stamps[after] - stamps[rows])
-        poses = keyframes.poses[: len(keyframes)].cpu()
+        poses = first_map.poses.cpu()
         motion = se3.log(se3.compose(poses[after], se3.inverse(poses[rows])))
         way = share.nan_to_num(0.0, 0.0, 0.0)[:, None] * motion
         self._relative = array("f", se3.exp(way).flatten().tolist())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_compression import allocation, measure
-from edge_compression.dependency import prunable_groups
+from edge_compression.dependency import prunable_groups, require_described
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,7 +24,8 @@ def budgets(
     taken its part of them already. Each stage takes the same share of what the one before left.
 
     Raises:
-        SettingError: nothing can be pruned, or the last stage cannot meet its budget.
+        SettingError: nothing can be pruned, the last stage cannot meet its budget, or the network
+            cannot be built again.
     """
     full = measure.sizes(skill.models(network, skill.uncompressed(data)))
     start = measure.sizes(skill.models(network, data))
@@ -35,11 +36,13 @@ def budgets(
         }
         for number in range(1, settings.stages + 1)
     ]
+    groups = prunable_groups(skill, network, data)
+    require_described(skill, network, data, groups)
     allocation.require_within_reach(
         skill,
         network,
         data,
-        prunable_groups(skill, network, data),
+        groups,
         keep=stages[-1],
         full=full,
         multiple_of=settings.multiple_of,

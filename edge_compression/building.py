@@ -45,7 +45,7 @@ def build(path: Path, *, provider: str | None = None, force: bool = False) -> De
     result goes into this device's cache as soon as it is there; the bundle stays as it is.
 
     Whether quantisation spoils the accuracy is not asked here, where no labelled data is: the
-    export has judged every engine. Refused is an engine whose kernels on this device compute
+    export has evaluated every engine. Refused is an engine whose kernels on this device compute
     something else than its own graph says.
 
     Args:

@@ -18,6 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from edge_compression.concatenations import split_concatenations
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibra
         source.write_bytes(graph)
         # Folds constants and batch norms, and finds the shapes that the quantiser asks for.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        model = _tidy(onnx.load(prepared))
+        model = onnx.load(prepared)
+        split_concatenations(model)
+        model = _tidy(model)
         onnx.save(model, prepared)
         extremes = _observe(prepared, images, "minmax")
         for tensor, values in extremes.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
 from functools import partial
@@ -123,7 +124,9 @@ class _RoutineParser(argparse.ArgumentParser):
                 routine_of(args[0]).add_arguments(self)
             except SuiteError as error:
                 return argparse.Namespace(run=partial(_refuse, error)), []
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        found.command = shlex.join(["compress", "evaluate", *args])
+        return found, unknown
 
 
 def _refuse(error: SuiteError, _: argparse.Namespace) -> None:

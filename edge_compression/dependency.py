@@ -112,11 +112,37 @@ def without(
     goes = {smaller.get_submodule(name): list(indices) for name, indices in plan.items() if indices}
     for model in skill.models(smaller, data).values():
         here = [module for module in model.network.modules() if module in goes]
-        graph = _graph(model) if here else None
+        if not here:
+            continue
+        graph = _graph(model)
         for module in here:
             handler = graph.get_pruner_of_module(module).prune_out_channels
             graph.get_pruning_group(module, handler, goes[module]).prune()
     return smaller.eval()
+
+
+def require_described(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel, groups: Sequence[Group]
+) -> None:
+    """See whether the network can be built again after every group has lost a filter.
+
+    Layers that no model computes are not in the graphs, and keep the inputs that they had.
+
+    Raises:
+        SettingError: its description gives another network.
+    """
+    goes = {group.name: [0] for group in groups if group.filters > 1}
+    smaller = without(skill, network, data, goes)
+    again = skill.build_network(skill.network_config(smaller)).state_dict()
+    for name, tensor in smaller.state_dict().items():
+        shape = None if name not in again else tuple(again[name].shape)
+        if shape != tuple(tensor.shape):
+            message = (
+                f"pruned, the network of '{skill.name}' cannot be built again: '{name}' has the "
+                f"shape {tuple(tensor.shape)}, by its description {shape}; the skill is to count "
+                "the layers that this one reads among its `unprunable`, or to describe it"
+            )
+            raise SettingError(message)
 
 
 def filters(module: nn.Module) -> int:

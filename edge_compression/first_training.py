@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +11,7 @@ from edge_compression import own_training
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.export import check_against_torch, export
-from edge_compression.job import EVALUATIONS, TOOLS, supervised
+from edge_compression.job import EVALUATIONS, supervised
 from edge_compression.protocol import OwnTrainer, TrainedNetwork
 from edge_compression.results import TrainingReport
 from edge_compression.training import train
@@ -20,7 +19,6 @@ from edge_compression.training_report import render_training
 from edge_compression.variants import Candidate, GraphFile, measure_variants, path_of
 from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, write_whole
-from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,11 +68,7 @@ def train_network(job: Job, *, restart: bool = False) -> TrainingReport:
     (variant,) = measure_variants(job.evaluations, [candidate])
     curves = {name: list(curve) for name, curve in trained.curves.items()}
     report = TrainingReport(
-        skill=job.skill.name,
-        name=job.recipe.recipe.name,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        primary_metric=job.skill.primary_metric,
-        metrics=dict(job.skill.metrics),
+        **job.heading(),
         variant=variant,
         curve=curves.pop("loss", []),
         curves=curves,
@@ -84,8 +78,6 @@ def train_network(job: Job, *, restart: bool = False) -> TrainingReport:
         checkpoint_sha256=sha256(checkpoint),
         recipe=job.recipe.source,
         recipe_sha256=job.recipe.sha256,
-        tools=tool_versions(*TOOLS),
-        host=describe_host(),
     )
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
     render_training(report, job.output / HTML_FILE, trained.pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from edge_compression.protocol import CompressibleSkill, SupervisedSkill
 from edge_compression.recipe import load_recipe, train_model
 from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
+from edge_runtime.host import describe_host, tool_versions
 from edge_runtime.locking import alone_in
 from edge_runtime.skills import load_skill
 
@@ -54,6 +56,18 @@ class Job:
         from edge_compression.evaluation import Evaluations
 
         return Evaluations(self.skill, self.output / EVALUATIONS)
+
+    def heading(self) -> dict[str, Any]:
+        """Return what every report says of its run: skill, metrics, time, versions, host."""
+        return {
+            "skill": self.skill.name,
+            "name": self.recipe.recipe.name,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "primary_metric": self.skill.primary_metric,
+            "metrics": dict(self.skill.metrics),
+            "tools": tool_versions(*TOOLS),
+            "host": describe_host(),
+        }
 
     @property
     def checkpoint(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge_compression import measure
@@ -14,7 +13,7 @@ from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.engines import make_engines
 from edge_compression.export import torch_runs
-from edge_compression.job import EVALUATIONS, TOOLS, supervised
+from edge_compression.job import EVALUATIONS, supervised
 from edge_compression.pruning import describe_layers
 from edge_compression.report import HTML_FILE, render
 from edge_compression.results import JSON_FILE, CompressionReport, Failure
@@ -24,7 +23,6 @@ from edge_compression.training_state import TrainingLog
 from edge_compression.variants import measure_variants
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
-from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +52,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
             or no engine is within the limit. An older bundle in the folder stays whole.
     """
     _require_kept(job.checkpoint, job.output)
+    _require_batches(job)
     original = load_checkpoint(job.checkpoint, job.skill)
     origin = source(job)
     if job.recipe.recipe.quantise is not None:
@@ -72,11 +71,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     bundle = make_bundle(job, origin, made.candidates, variants, left_out=left_out, forced=forced)
     unpruned = measure.sizes(job.skill.models(original, job.data))["macs"]
     report = CompressionReport(
-        skill=job.skill.name,
-        name=job.recipe.recipe.name,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        primary_metric=job.skill.primary_metric,
-        metrics=dict(job.skill.metrics),
+        **job.heading(),
         variants=variants,
         failures=[Failure(variant=name, reason=reason) for name, reason in left_out.items()],
         stages=stages,
@@ -86,8 +81,6 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
         export_difference=made.differences,
         source=origin,
         bundle_digest=bundle.digest if bundle else "",
-        tools=tool_versions(*TOOLS),
-        host=describe_host(),
         limits=job.recipe.recipe.limits,
         forced=list(forced),
         macs_lost_to_input=1 - unpruned / variants[0].macs,
@@ -115,6 +108,19 @@ def _require_kept(checkpoint: Path, output: Path) -> None:
             "give another --output, or copy the checkpoint out of it"
         )
         raise SettingError(message)
+
+
+def _require_batches(job: Job) -> None:
+    """Refuse now what would fail when the pruning is done, for want of batches and a loss."""
+    recipe = job.recipe.recipe
+    wanted = {
+        "finetune": recipe.finetune,
+        "quantise.aware": recipe.quantise and recipe.quantise.aware,
+        "saliency: taylor": recipe.prune and recipe.prune.saliency == "taylor",
+    }
+    for name, there in wanted.items():
+        if there:
+            supervised(job.skill, name)
 
 
 def _smaller(

@@ -16,6 +16,7 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 
 from edge_compression.calibration import quiet
 from edge_compression.fp16 import halve, unfit
+from edge_compression.gates import gate_sums
 from edge_compression.shallow import pool_first, shallow_convolutions
 from edge_compression.tensorrt_graph import (
     OPERATORS,
@@ -108,7 +109,7 @@ def _for_processor(
     scheme: _Scheme,
     keep_float: Collection[str],
 ) -> onnx.ModelProto:
-    excluded = _nodes_at(model, _with_clipped(model, keep_float))
+    excluded = _nodes_at(model, _with_clipped(model, keep_float)) + gate_sums(model)
     shallow = shallow_convolutions(model)
     pool_first(model, shallow)
     return _insert_pairs(model, ranges, scheme, [*shallow, *excluded])
@@ -118,7 +119,8 @@ def _for_tensorrt(
     model: onnx.ModelProto, calibration: Calibration, keep_float: Collection[str]
 ) -> onnx.ModelProto:
     # Outputs have no pairs here, so that a tensor's producer may still be quantised.
-    excluded = sums_with_constants(model) + _nodes_at(model, keep_float, outputs=False)
+    excluded = sums_with_constants(model) + gate_sums(model)
+    excluded += _nodes_at(model, keep_float, outputs=False)
     single = unfit(model, calibration.extremes)
     excluded += _nodes_at(model, single)
     quantised = _insert_pairs(raise_opset(model), calibration.ranges, _TENSORRT, excluded)

@@ -275,13 +275,14 @@ def recipe_schema(skill: CompressibleSkill | None) -> dict[str, Any]:
     )
     if skill is not None:
         data = skill.data_model
+        train: Any = train_model(skill)
         required = any(field.is_required() for field in data.model_fields.values())
         model = create_model(
             "Recipe",
             __base__=Recipe,
             skill=(str, Field(json_schema_extra={"const": skill.name})),
             data=(data, ...) if required else (data, Field(default_factory=data)),
-            train=(train_model(skill) | None, None),
+            train=(train | None, None),
         )
     return {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema()}
 

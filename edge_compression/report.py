@@ -5,46 +5,56 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression import metrics
-from edge_compression.report_parts import add_metrics, add_origin, exact, percent
+from edge_compression.report_parts import begin_page, end_page, exact, percent
 from edge_compression.report_pruning import add_layers, add_stages
-from edge_compression.verdict import allowed, bundled, chosen, verdict
+from edge_compression.results import rows
+from edge_compression.verdict import bundled, chosen, verdict
+from edge_report.charts import bars_chart, latency_chart, pareto_chart
 from edge_report.front import pareto_front
+from edge_report.page import KeyFigure, Page, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from edge_compression.results import CompressionReport, TensorError, Variant
-    from edge_report.page import Page
+    from edge_report.front import Better
 
 HTML_FILE = "report.html"
 
 _MOST_TENSORS = 40  # in a picture; the table has them all
 _COSTS: dict[str, tuple[str, Callable[[Variant], float]]] = {
-    "MACs": ("million multiply-accumulates", lambda variant: variant.macs / 1e6),
+    "MACs": ("million MACs", lambda variant: variant.macs / 1e6),
     "bytes": ("KiB on disk", lambda variant: variant.bytes / 1024),
-    "time": ("median of one run [ms]", lambda variant: variant.median),
+    "time": ("ms, median", lambda variant: variant.median),
 }
 
 
 def render(report: CompressionReport, path: Path) -> None:
-    """Write the page: the table to decide from first, its pictures, then how it was made."""
-    from edge_report.page import Page
-
-    page = Page(f"{report.name}: compression", f"skill {report.skill}, {report.created}")
-    _add_decision(page, report)
+    """Write the page: what to decide from, what was pruned and quantised, how it was made."""
+    page = begin_page(
+        path,
+        report,
+        "run",
+        report.source.recipe,
+        judged="the network as it came and what was made of it, on held-out data",
+        verdict=verdict(report),
+        figures=_key_figures(report),
+    )
+    page.notes += _notes(report)
     _add_variants(page, report)
     add_stages(page, report)
     add_layers(page, report)
     _add_quantisation(page, report)
-    differences: dict[str, object] = {
-        f"{name}, torch against ONNX": f"{difference:.1e}"
-        for name, difference in report.export_difference.items()
+    source: dict[str, object] = {
+        "bundle": report.bundle_digest or "none was written",
+        "checkpoint": report.source.checkpoint_sha256,
+        "recipe": report.source.recipe_sha256,
+        "calibration": report.source.calibration,
     }
-    bundle = report.bundle_digest or "none was written"
-    add_origin(page, report, {"bundle": bundle, **differences})
-    page.write(path)
+    for name, difference in report.export_difference.items():
+        source[f"{name}, torch against ONNX"] = f"{difference:.1e}"
+    end_page(page, path, report, source)
 
 
 def fronts(report: CompressionReport) -> dict[str, list[str]]:
@@ -53,13 +63,11 @@ def fronts(report: CompressionReport) -> dict[str, list[str]]:
     return {
         cost: pareto_front(
             {
-                variant.name: (
-                    value(variant),
-                    _score(report, variant.accuracy[report.primary_metric]),
-                )
+                variant.name: (value(variant), variant.accuracy[report.primary_metric])
                 for variant in report.variants
                 if variant.name not in rejected
-            }
+            },
+            _better(report),
         )
         for cost, (_, value) in _COSTS.items()
     }
@@ -69,80 +77,74 @@ def _rejected(report: CompressionReport) -> set[str]:
     return {failure.variant for failure in report.failures}
 
 
-def _loss(report: CompressionReport, variant: Variant) -> float:
+def _better(report: CompressionReport) -> Better:
+    return report.metrics[report.primary_metric].better
+
+
+def _limit(report: CompressionReport) -> float | None:
+    """Return the worst metric that the recipe accepts."""
     name = report.primary_metric
-    before, after = report.variants[0].accuracy[name], variant.accuracy[name]
-    return metrics.loss(report.metrics[name], before, after)
+    if name not in report.limits:
+        return None
+    bounds = report.limits[name].bounds(report.variants[0].accuracy[name])
+    return next((bound for bound in bounds if math.isfinite(bound)), None)
 
 
-def _score(report: CompressionReport, value: float) -> float:
-    return metrics.score(report.metrics[report.primary_metric], value)
+def _key_figures(report: CompressionReport) -> list[KeyFigure]:
+    first, ours, limit = report.variants[0], chosen(report), _limit(report)
+    accepted = "no limit" if limit is None else f"limit {exact(limit)}"
+    sizes: list[tuple[str, Callable[[Variant], float]]] = [
+        ("parameters", lambda variant: variant.parameters),
+        *_COSTS.values(),
+    ]
+    return [
+        KeyFigure(
+            f"{report.primary_metric}, {ours.name}",
+            exact(ours.accuracy[report.primary_metric]),
+            f"{exact(first.accuracy[report.primary_metric])} before, {accepted}",
+        ),
+        *(KeyFigure(label, value(ours), _before(ours, first, value)) for label, value in sizes),
+    ]
 
 
-def _add_decision(page: Page, report: CompressionReport) -> None:
-    inside = bundled(report)
-    first, ours = report.variants[0], chosen(report)
-    page.text(f"{verdict(report)}.")
-    page.tiles(
-        {
-            f"{report.primary_metric}, {ours.name}": exact(ours.accuracy[report.primary_metric]),
-            f"of {report.primary_metric} lost": exact(_loss(report, ours)),
-            "of the parameters lost": percent(1 - ours.parameters / first.parameters),
-            "of the MACs lost": percent(1 - ours.macs / first.macs),
-            "of the bytes lost": percent(1 - ours.bytes / first.bytes),
-            "times as fast": _number(first.median / ours.median),
-        }
-    )
-    within = f" The recipe has {allowed(report)}."
-    if inside:
-        names = ", ".join(variant.name for variant in inside)
-        page.text(f"In the bundle: {names}. The figures above are of {ours.name}.{within}")
-    else:
-        page.text(
-            f"No bundle was written.{within} The figures above are of the smallest that was tried."
-        )
+def _notes(report: CompressionReport) -> list[str]:
+    names = ", ".join(variant.name for variant in bundled(report))
+    ours = chosen(report).name
+    notes = [
+        f"In the bundle: {names}. The figures above are of {ours}."
+        if names
+        else f"No bundle was written. The figures above are of {ours}, the smallest that was tried."
+    ]
     if report.macs_lost_to_input:
-        page.text(
+        notes.append(
             f"Of the MACs {percent(report.macs_lost_to_input)} are lost to the smaller input, "
             f"and {percent(report.macs_lost_to_pruning)} of the rest to pruning."
         )
+    return notes
 
 
 def _add_variants(page: Page, report: CompressionReport) -> None:
-    from edge_report.charts import latency_chart
-    from edge_report.pareto import pareto_chart
-
-    page.section("Variants")
-    page.table(
-        "All in ONNX Runtime on this host, timed in turns, but for TensorRT's, which are not timed "
-        "here; MACs and time of one run; in brackets the share that is lost of the first's. Best "
-        "of: no other has less of it at no lower accuracy; dominated: for each of the three there "
-        "is such another; rejected: not in the bundle, for the reason below",
-        _rows(report),
-    )
-    if report.failures:
-        page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
-    rejected = _rejected(report)
-    name = report.primary_metric
-    limit = None
-    if name in report.limits:
-        bounds = report.limits[name].bounds(report.variants[0].accuracy[name])
-        limit = next((bound for bound in bounds if math.isfinite(bound)), None)
     for cost, (label, value) in _COSTS.items():
-        page.figure(
-            f"{report.primary_metric} on held-out data against {cost}",
-            pareto_chart(
-                {v.name: (value(v), v.accuracy[report.primary_metric]) for v in report.variants},
-                label,
-                report.primary_metric,
-                rejected=rejected,
-                limit=limit,
-            ),
+        chart = pareto_chart(
+            {v.name: (value(v), v.accuracy[report.primary_metric]) for v in report.variants},
+            label,
+            report.primary_metric,
+            better=_better(report),
+            rejected=_rejected(report),
+            limit=_limit(report),
         )
-    page.figure(
-        "One run of the network; bars reach to the median",
-        latency_chart({v.name: v.latency_ms for v in report.variants if v.latency_ms}),
+        page.picture(f"{report.primary_metric} against {cost}", chart)
+    times = {v.name: v.latency_ms for v in report.variants if v.latency_ms}
+    page.picture("Time of one frame or decision", latency_chart(times))
+    page.table(
+        "Variants",
+        _rows(report),
+        "MACs and time are of one frame or decision; all ran in ONNX Runtime here, in turns, "
+        "but for TensorRT's, which are not timed. Best of: no other has less of it and no "
+        f"worse {report.primary_metric}; dominated: for each of the three there is such another; "
+        "rejected: not in the bundle, for the reason below.",
     )
+    page.table("Tried and not in the bundle", [f.model_dump() for f in report.failures])
     if any(len(variant.accuracy) > 1 for variant in report.variants):
         page.table(
             "Every metric on held-out data",
@@ -151,23 +153,16 @@ def _add_variants(page: Page, report: CompressionReport) -> None:
                 for v in report.variants
             ],
         )
-    add_metrics(page, report)
 
 
 def _rows(report: CompressionReport) -> list[dict[str, object]]:
-    first = report.variants[0]
     inside = {variant.name for variant in bundled(report)}
     rejected = _rejected(report)
     best = fronts(report)
     return [
         {
-            "variant": variant.name,
+            **row,
             report.primary_metric: exact(variant.accuracy[report.primary_metric]),
-            "lost": exact(_loss(report, variant)),
-            "parameters": _changed(variant.parameters, first.parameters, ",.0f"),
-            "MMAC": _changed(variant.macs / 1e6, first.macs / 1e6, ",.2f"),
-            "KiB": _changed(variant.bytes / 1024, first.bytes / 1024, ",.1f"),
-            "p50 ms": _changed(variant.median, first.median, ",.2f"),
             "best of": "rejected"
             if variant.name in rejected
             else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
@@ -177,45 +172,33 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
             if variant.name in report.forced
             else "yes",
         }
-        for variant in report.variants
+        for variant, row in zip(
+            report.variants, rows(report.variants, report.primary_metric), strict=True
+        )
     ]
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "-"
-
-
-def _changed(value: float, before: float, digits: str) -> str:
-    if math.isnan(value):
-        return "-"
-    if value == before or not before:
-        return format(value, digits)
-    share = 1 - value / before
-    change = f"{percent(share)} lost" if share > 0 else f"{percent(-share)} more"
-    return f"{value:{digits}} ({change})"
+def _before(variant: Variant, first: Variant, of: Callable[[Variant], float]) -> str:
+    """Say what the first variant had, and how much less, or more, it is now."""
+    share = 1 - of(variant) / of(first) if of(first) else 0.0
+    change = f" ({percent(abs(share))} {'less' if share > 0 else 'more'})" if share else ""
+    return f"{readable(of(first))} before{change}"
 
 
 def _add_quantisation(page: Page, report: CompressionReport) -> None:
-    from edge_report.charts import curve_chart
-    from edge_report.ranges import Range, ranges_chart
-
-    tensors = {file: sorted(found, key=_badness) for file, found in report.tensors.items() if found}
-    if not tensors and not report.aware_curve:
-        return
-    page.section("Quantisation")
-    if report.aware_curve:
-        steps, losses = zip(*report.aware_curve, strict=True)
-        page.figure(
-            "Training with simulated quantisation",
-            curve_chart({"loss": (steps, losses)}, "step", "mean loss"),
-        )
-    for file, found in tensors.items():
-        worst = found[:_MOST_TENSORS]
-        page.figure(
-            f"{file}: the worst {len(worst)} of {len(found)} tensors, their ranges over the "
-            "calibration images and their signal to quantisation noise",
-            ranges_chart({x.tensor: Range(x.low, x.high, x.sqnr_db, x.kept_float) for x in worst}),
-        )
+    for file, tensors in report.tensors.items():
+        found = sorted(tensors, key=_badness)
+        worst = [tensor for tensor in found if math.isfinite(tensor.sqnr_db)][:_MOST_TENSORS]
+        if worst:
+            page.picture(
+                f"{file}: the {len(worst)} worst of {len(found)} tensors",
+                bars_chart(
+                    {f"{x.tensor}{' (float)' * x.kept_float}": {"": x.sqnr_db} for x in worst},
+                    "signal to quantisation noise [dB]",
+                    digits=".1f",
+                ),
+                "Over the calibration data.",
+            )
         page.table(
             f"{file}: every tensor, worst first",
             [

@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import exact, percent, sensitivity_curves
+from edge_compression.report_parts import (
+    add_sensitivity,
+    add_training_curves,
+    exact,
+    percent,
+    sensitivity_curves,
+)
+from edge_report.charts import bars_chart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,54 +23,38 @@ if TYPE_CHECKING:
 
 
 def add_stages(page: Page, report: CompressionReport) -> None:
-    """Add what every turn of pruning and tuning did to the network."""
-    from edge_report.small_multiples import share_curves_chart
-    from edge_report.tuning import Turn, tuning_chart
-
-    if not report.stages:
-        return
-    page.section("Stages")
+    """Add what every turn of pruning and fine-tuning did to the network."""
     stages = {f"stage {number}": stage for number, stage in _numbered(report)}
+    turns = {
+        name: (stage.curve, [(0, stage.pruned_accuracy), *stage.evaluations])
+        for name, stage in stages.items()
+        if stage.curve or stage.evaluations
+    }
+    if report.aware_curve:
+        turns["simulated quantisation"] = (report.aware_curve, [])
+    add_training_curves(page, report.primary_metric, turns)
+    add_sensitivity(page, report.primary_metric, _curves(report))
     page.table(
-        f"{report.primary_metric} on the validation split; losses are of the network as it came",
+        f"Stages: {report.primary_metric} on the validation split",
         [
             {
                 "stage": name,
                 "MACs lost": percent(stage.lost.get("macs", math.nan)),
                 "parameters lost": percent(stage.lost.get("parameters", math.nan)),
                 "after pruning": exact(stage.pruned_accuracy),
-                "after tuning": exact(stage.accuracy),
-                "tuning [min]": f"{stage.seconds / 60:.1f}",
+                "after fine-tuning": exact(stage.accuracy),
+                "fine-tuning [min]": f"{stage.seconds / 60:.1f}",
             }
             for name, stage in stages.items()
         ],
+        "Lost of the network as it came.",
     )
-    if any(stage.curve or stage.evaluations for stage in report.stages):
-        page.figure(
-            "Tuning; each stage begins with what pruning left, a ring marks its best",
-            tuning_chart(
-                [
-                    Turn(name, stage.curve, [(0, stage.pruned_accuracy), *stage.evaluations])
-                    for name, stage in stages.items()
-                ],
-                report.primary_metric,
-            ),
-        )
-    rates = _rates(report)
-    if rates:
-        page.table(
-            "By stage, the groups' sensitivity by saliency, and the share of their filters that "
-            "they lost",
-            rates,
-        )
-    curves = _curves(report)
-    if curves:
-        page.figure(
-            "On the validation split after pruning one group, without tuning",
-            share_curves_chart(
-                curves, "share of the group's filters pruned", report.primary_metric
-            ),
-        )
+    page.table(
+        "Groups by stage",
+        _rates(report),
+        "Their sensitivity by saliency, and the share of their filters that they lost.",
+        folded=True,
+    )
 
 
 def _numbered(report: CompressionReport) -> Iterator[tuple[int, Stage]]:
@@ -95,26 +86,23 @@ def _curves(report: CompressionReport) -> dict[str, dict[str, Curve]]:
 
 def add_layers(page: Page, report: CompressionReport) -> None:
     """Add what is left of every layer."""
-    from edge_report.remains import remains_chart
-
     if all(layer.before == layer.after for layer in report.layers):
         return
-    page.section("Layers")
-    page.figure(
-        "Filters of every layer",
-        remains_chart({x.layer: (x.before, x.after) for x in report.layers}, "filters"),
-    )
+    left = {layer.layer: {"left": layer.after / layer.before} for layer in report.layers}
+    chart = bars_chart(left, "share of the layer's filters that is left", digits=".2f")
+    page.picture("What is left of every layer", chart)
     page.table(
-        "Every layer; one that is tied to another keeps the same filters",
+        "Layers",
         [
             {
                 "layer": layer.layer,
-                "before": layer.before,
+                "filters before": layer.before,
                 "after": layer.after,
                 "lost": percent(1 - layer.after / layer.before),
                 "tied to": layer.tied_to,
             }
             for layer in report.layers
         ],
+        "One that is tied to another keeps the same filters.",
         folded=True,
     )

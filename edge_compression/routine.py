@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_compression.claiming import claim
 from edge_compression.held_out import HeldOutEvaluation
 from edge_compression.job import TOOLS, output_folder
 from edge_compression.protocol import CompressibleSkill, EvaluableSkill
@@ -30,7 +31,7 @@ TRIALS = "trials"
 JSON_FILE = "evaluation.json"
 HTML_FILE = "evaluation.html"
 _IDENTITY = ".identity.json"
-_OURS = {"skill", "bundle", "output", "restart", "dask", "json", "debug", "run"}
+_OURS = {"skill", "bundle", "output", "restart", "dask", "json", "debug", "run", "command"}
 
 
 def routine_of(name: str) -> Evaluation:
@@ -58,7 +59,8 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
     goes on.
 
     Args:
-        args: `skill`, `bundle`, `output`, `restart`, and what the routine has added.
+        args: `skill`, `bundle`, `output`, `restart`, the `command` as it was typed, and what the
+            routine has added.
 
     Returns:
         The report, and the folder that it lies in.
@@ -74,7 +76,7 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
         if args.restart:
             shutil.rmtree(folder, ignore_errors=True)
         arguments, trials = _described(args), routine.trials(args)
-        _claim(folder, {**arguments, "bundle": digest})
+        claim(folder / _IDENTITY, {**arguments, "bundle": digest}, "an evaluation")
         results = _run(folder, trials)
         found = routine.summarise(args, results)
         report = EvaluationReport(
@@ -91,7 +93,7 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
             host=describe_host(),
         )
         write_whole(output / JSON_FILE, report.model_dump_json(indent=2))
-        render_evaluation(report, output / HTML_FILE, found.pictures)
+        render_evaluation(report, output / HTML_FILE, args.command, found.pictures)
     return report, output
 
 
@@ -119,20 +121,3 @@ def _described(args: argparse.Namespace) -> dict[str, Any]:
     plain = json.dumps({k: v for k, v in vars(args).items() if k not in _OURS}, default=str)
     described: dict[str, Any] = json.loads(plain)
     return described
-
-
-def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Note of which evaluation the folder is, or refuse it where that was another one."""
-    folder.mkdir(exist_ok=True)
-    file = folder / _IDENTITY
-    if not file.exists():
-        write_whole(file, json.dumps(identity, indent=2))
-        return
-    before = json.loads(file.read_bytes())
-    keys = sorted({*identity, *before})
-    if changed := [key for key in keys if identity.get(key) != before.get(key)]:
-        message = (
-            f"'{folder}' belongs to an evaluation with other {' and '.join(changed)}: "
-            "give another --output, or start over with --restart"
-        )
-        raise SettingError(message)

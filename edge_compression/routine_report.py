@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_compression.report_parts import exact
+from edge_report.page import KeyFigure, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from edge_compression.protocol import Picture
     from edge_compression.results import EvaluationReport
 
-_MOST_TILES = 6
+_MOST_FIGURES = 6  # at the head
 
 
 def rows(report: EvaluationReport) -> list[dict[str, object]]:
@@ -28,21 +29,30 @@ def rows(report: EvaluationReport) -> list[dict[str, object]]:
 
 
 def render_evaluation(
-    report: EvaluationReport, path: Path, pictures: Sequence[Picture] = ()
+    report: EvaluationReport, path: Path, command: str, pictures: Sequence[Picture] = ()
 ) -> None:
-    """Write the page: verdict and figures, pictures, tables, then how it was made."""
-    from edge_report.page import Page
-
-    page = Page(f"{report.skill}: evaluation", f"{report.trials} trials, {report.created}")
-    page.text(f"{report.verdict}.")
-    page.tiles({name: exact(report.metrics[name]) for name in [*report.metrics][:_MOST_TILES]})
+    """Write the page; `command` is the one that made it."""
+    what = f"bundle {report.bundle_digest[:12]}" if report.bundle_digest else "no bundle"
+    host = report.host.get("name", "an unnamed host")
+    page = Page(
+        title=f"{report.skill}: evaluation",
+        subject=f"Skill {report.skill}, {what}, {report.trials} trials; {report.created} on {host}",
+        verdict=f"{report.verdict}.",
+        figures=[_key_figure(report, name) for name in [*report.metrics][:_MOST_FIGURES]],
+        command=command,
+    )
     for caption, bgr in pictures:
-        page.image(caption, bgr)
-    page.section("Figures")
-    page.table("All of them", rows(report))
+        page.picture(caption, bgr)
+    page.table("All figures", rows(report))
     for caption, table in report.tables.items():
         page.table(caption, table)
-    page.section("How it was made")
-    page.facts({"bundle": report.bundle_digest or "none", **report.arguments})
-    page.facts({**report.host, **report.tools})
+    bundle = report.bundle_digest or "none"
+    page.facts("Made from", {"bundle": bundle, **report.arguments, **report.host, **report.tools})
     page.write(path)
+
+
+def _key_figure(report: EvaluationReport, name: str) -> KeyFigure:
+    metric = report.explained.get(name)
+    label = f"{name} [{metric.unit}]" if metric and metric.unit else name
+    reference = f"{metric.better} is better" if metric else ""
+    return KeyFigure(label, exact(report.metrics[name]), reference)

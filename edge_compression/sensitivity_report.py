@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from edge_compression import metrics
 from edge_compression.report_parts import (
-    add_metrics,
-    add_origin,
+    add_sensitivity,
+    begin_page,
+    end_page,
     exact,
     percent,
     sensitivity_curves,
 )
 from edge_compression.verdict import greatest, sensitivity_verdict
+from edge_report.charts import bars_chart
+from edge_report.page import KeyFigure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,60 +25,52 @@ if TYPE_CHECKING:
 
 def render_sensitivity(report: SensitivityReport, path: Path) -> None:
     """Write the page: what can be pruned at what cost, and the shares that follow from it."""
-    from edge_report.charts import bars_chart
-    from edge_report.page import Page
-    from edge_report.small_multiples import share_curves_chart
-
     groups = sorted(report.sensitivity.groups, key=greatest, reverse=True)
-    page = Page(f"{report.name}: sensitivity", f"skill {report.skill}, {report.created}")
-    page.text(f"{sensitivity_verdict(report)}.")
-    tiles: dict[str, object] = {
-        f"{report.primary_metric}, validation": exact(report.sensitivity.accuracy),
-        "groups that can be pruned": len(groups),
-        "trials": sum(len(group.trials) for group in groups),
-    }
-    if groups:
-        tiles["most sensitive"] = groups[0].group
-    page.tiles(tiles)
-    add_metrics(page, report)
-    if groups:
-        page.section("Groups")
-        page.table(
-            "Most sensitive first; sensitivity is the group's share of the errors of all trials; "
-            "lost are MACs / parameters of the network with a share of the group's filters",
-            [_row(group) for group in groups],
-        )
-        curves = sensitivity_curves(report.sensitivity)
-        page.figure(
-            "On the validation split after pruning one group, without tuning",
-            share_curves_chart(
-                {group.group: curves[group.group] for group in groups},
-                "share of the group's filters pruned",
-                report.primary_metric,
-            ),
-        )
-        page.table("Every trial", _trials(report, groups), folded=True)
-    names = dict.fromkeys(group.group for group in groups)
-    names.update(dict.fromkeys(name for shares in report.allocations.values() for name in shares))
-    if names:
-        page.section("What to prune")
-        page.figure(
-            "By allocation, the share of each group's filters that goes",
-            bars_chart(
-                {
-                    name: {
-                        allocation: shares[name]
-                        for allocation, shares in report.allocations.items()
-                        if name in shares
-                    }
-                    for name in names
-                },
-                "share of the group's filters",
-                digits=".2f",
-            ),
-        )
-    add_origin(page, report, {})
-    page.write(path)
+    page = begin_page(
+        path,
+        report,
+        "sensitivity",
+        report.source.recipe,
+        judged="the network's layers, pruned one group at a time, on the validation split",
+        verdict=sensitivity_verdict(report),
+        figures=_key_figures(report, groups),
+    )
+    curves = sensitivity_curves(report.sensitivity)
+    add_sensitivity(
+        page, report.primary_metric, {group.group: curves[group.group] for group in groups}
+    )
+    pruned = dict.fromkeys(name for shares in report.allocations.values() for name in shares)
+    if pruned:
+        bars = {
+            name: {rule: of[name] for rule, of in report.allocations.items() if name in of}
+            for name in pruned
+        }
+        chart = bars_chart(bars, "share of the group's filters", digits=".2f")
+        page.picture("What each allocation would prune", chart)
+    page.table(
+        "Groups, most sensitive first",
+        [_row(group) for group in groups],
+        "Sensitivity is the group's share of the errors of all trials; lost are MACs / parameters "
+        "of the network with a share of the group's filters.",
+    )
+    page.table("Every trial", _trials(report, groups), folded=True)
+    used = report.source
+    source = {"checkpoint": used.checkpoint_sha256, "recipe": used.recipe_sha256}
+    end_page(page, path, report, source)
+
+
+def _key_figures(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[KeyFigure]:
+    trials = sum(len(group.trials) for group in groups)
+    layers = sum(len(group.layers) for group in groups)
+    ends = zip(("most sensitive", "least sensitive"), groups[:1] + groups[-1:], strict=False)
+    return [
+        KeyFigure(report.primary_metric, exact(report.sensitivity.accuracy), "before pruning"),
+        KeyFigure("groups that can be pruned", len(groups), f"{layers} layers, {trials} trials"),
+        *(
+            KeyFigure(label, group.group, f"{percent(greatest(group))} of the errors of all trials")
+            for label, group in ends
+        ),
+    ]
 
 
 def _row(group: GroupSensitivity) -> dict[str, object]:
@@ -106,13 +100,6 @@ def _trials(report: SensitivityReport, groups: list[GroupSensitivity]) -> list[d
             "saliency": trial.saliency,
             "filters lost": percent(trial.rate),
             report.primary_metric: exact(trial.accuracy),
-            "lost": exact(
-                metrics.loss(
-                    report.metrics[report.primary_metric],
-                    report.sensitivity.accuracy,
-                    trial.accuracy,
-                )
-            ),
             "MACs lost": percent(trial.lost.get("macs", math.nan)),
             "parameters lost": percent(trial.lost.get("parameters", math.nan)),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, get_args
 
 from edge_compression import allocation
@@ -11,7 +10,6 @@ from edge_compression.budgets import budgets
 from edge_compression.checkpoint import load_checkpoint
 from edge_compression.console import say
 from edge_compression.dependency import prunable_groups
-from edge_compression.job import TOOLS
 from edge_compression.protocol import SupervisedSkill
 from edge_compression.recipe import PruneSettings, Saliency
 from edge_compression.results import SensitivityReport
@@ -20,10 +18,9 @@ from edge_compression.sensitivity import analyse
 from edge_compression.sensitivity_report import render_sensitivity
 from edge_runtime.bundle import Source
 from edge_runtime.files import sha256, write_whole
-from edge_runtime.host import describe_host, tool_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -64,21 +61,15 @@ def survey(job: Job) -> SensitivityReport:
         evaluations=job.evaluations,
     )
     report = SensitivityReport(
-        skill=job.skill.name,
-        name=job.recipe.recipe.name,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        primary_metric=job.skill.primary_metric,
-        metrics=dict(job.skill.metrics),
+        **job.heading(),
         sensitivity=sensitivity,
-        allocations=_allocations(job, network, sensitivity, settings, keep),
+        allocations=_allocations(job, network, sensitivity, settings, methods, keep=keep),
         source=Source(
             checkpoint_sha256=sha256(job.checkpoint),
             recipe=job.recipe.source,
             recipe_sha256=job.recipe.sha256,
             calibration="none",
         ),
-        tools=tool_versions(*TOOLS),
-        host=describe_host(),
     )
     write_whole(job.output / JSON_FILE, report.model_dump_json(indent=2))
     render_sensitivity(report, job.output / HTML_FILE)
@@ -110,11 +101,12 @@ def _allocations(
     network: nn.Module,
     sensitivity: Sensitivity,
     settings: PruneSettings,
+    methods: Sequence[Saliency],
+    *,
     keep: Mapping[str, int],
 ) -> dict[str, dict[str, float]]:
     groups = prunable_groups(job.skill, network, job.data)
     rules = {"uniform": [allocation.uniform(groups)]}
-    methods = list(dict.fromkeys(key for g in sensitivity.groups for key in g.sensitivity))
     for method in methods:
         scores = saliencies(method, job.skill, network, job.data, groups)
         rules[f"ranked, {method}"] = [allocation.ranked(groups, scores)]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_compression.report_parts import add_metrics, exact, flat
+from edge_compression.report_parts import add_training_curves, begin_page, end_page, exact
 from edge_compression.verdict import training_verdict
+from edge_report.charts import curve_chart
+from edge_report.page import KeyFigure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,42 +19,35 @@ if TYPE_CHECKING:
 
 def render_training(report: TrainingReport, path: Path, pictures: Sequence[Picture] = ()) -> None:
     """Write the page: how good the network became, its curves, then how it was made."""
-    from edge_report.charts import curve_chart
-    from edge_report.page import Page
-    from edge_report.tuning import Turn, tuning_chart
-
     variant = report.variant
-    page = Page(f"{report.name}: training", f"skill {report.skill}, {report.created}")
-    page.text(f"{training_verdict(report)}.")
-    page.tiles(
-        {
-            f"{report.primary_metric}, held-out": exact(variant.accuracy[report.primary_metric]),
-            "parameters": variant.parameters,
-            "million MACs": variant.macs / 1e6,
-            "ms a run, median": variant.median,
-        }
+    page = begin_page(
+        path,
+        report,
+        "train",
+        report.recipe,
+        judged="the trained network on held-out data",
+        verdict=training_verdict(report),
+        figures=[
+            KeyFigure(
+                report.primary_metric,
+                exact(variant.accuracy[report.primary_metric]),
+                "held-out data",
+            ),
+            KeyFigure("parameters", variant.parameters, f"{variant.bytes / 1024:,.0f} KiB in fp32"),
+            KeyFigure("million MACs", variant.macs / 1e6, "one run"),
+            KeyFigure("ms a run, median", variant.median, "ONNX Runtime on this host"),
+        ],
     )
-    page.section("Curves")
-    marked = "; above it on the validation split, a ring marks the best, which was kept"
-    if report.curve:
-        page.figure(
-            f"Loss{marked if report.evaluations else ''}",
-            tuning_chart([Turn("", report.curve, report.evaluations)], report.primary_metric),
-        )
+    add_training_curves(page, report.primary_metric, {"": (report.curve, report.evaluations)})
     for name, curve in report.curves.items():
         if curve:
             steps, values = zip(*curve, strict=True)
-            page.figure(name.capitalize(), curve_chart({name: (steps, values)}, "step", name))
-    page.section("Accuracy")
+            page.picture(name, curve_chart({name: (steps, values)}, "step", name))
+    for caption, bgr in pictures:
+        page.picture(caption, bgr)
     rows = [{"metric": name, "value": exact(value)} for name, value in variant.accuracy.items()]
-    page.table("On held-out data", rows)
-    add_metrics(page, report)
+    page.table("Metrics on held-out data", rows)
     for caption, table in report.tables.items():
         page.table(caption, table)
-    for caption, bgr in pictures:
-        page.image(caption, bgr)
-    page.section("How it was made")
-    page.facts({"checkpoint": report.checkpoint_sha256, "recipe": report.recipe_sha256})
-    page.facts(flat(report.recipe))
-    page.facts({**report.host, **report.tools})
-    page.write(path)
+    source = {"checkpoint": report.checkpoint_sha256, "recipe": report.recipe_sha256}
+    end_page(page, path, report, source)

@@ -192,7 +192,7 @@ def _compare(args: argparse.Namespace) -> None:
     if args.output is not None:
         from edge_replay.comparison import write_comparison
 
-        write_comparison(args.output, reports, names)
+        write_comparison(args.output, reports, names, args.reports)
 
 
 def _check_page(file: Path | None) -> None:

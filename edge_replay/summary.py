@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MARK = "*"
 """Stands behind the better one of several values."""
+LOST = "lost [% of the frames]"
+CPU = "node CPU [% of a core]"
+LATENCY = "{} p50 / p99 [ms]"
+"""Name of the figure of a stage."""
 
 _MS_DIGITS = 2
 _DIGITS = 3
@@ -95,30 +99,42 @@ def _told_apart(names: list[str], longer: list[str]) -> list[str]:
     return [more if counts[name] > 1 else name for name, more in zip(names, longer, strict=True)]
 
 
+def playback_figures(report: RunReport) -> dict[str, str]:
+    """Return figure -> text of what the run took; metrics and latencies are not among them."""
+    return {name: " / ".join(figure.texts()) for name, figure in _playback(report).items()}
+
+
 def _column(report: RunReport) -> dict[str, _Figure]:
-    played = report.playback
-    searched = played.requested == "max"
-    column = {
-        "recording": _Figure((recording_name(report),)),
-        "rate": _Figure((played.requested,)),
-        "published [Hz]": _Figure((played.published_hz,), "higher" if searched else None),
-        "answered": _Figure((f"{played.answered} of {played.published}",)),
-        "lost [% of the frames]": _Figure((100 * played.lost_share,), "lower", 1),
-        "lost on the way / dropped / rejected / failed": _Figure(
-            (played.lost, played.dropped, played.rejected, played.failed), "lower"
-        ),
-    }
+    column = _playback(report)
     if report.score is not None:
         for name, value in report.score.metrics.items():
             column[name] = _Figure((value,), report.score.better.get(name))
     for stage, values in report.latency_ms.items():
         times = (values["p50"], values["p99"])
-        column[f"{stage} p50 / p99 [ms]"] = _Figure(times, "lower", _MS_DIGITS)
-    column["node CPU [% of a core]"] = _Figure((report.usage.cpu_percent,), "lower")
-    column["node memory [MiB]"] = _Figure((report.usage.rss_max_mib,), "lower")
-    column["provider"] = _Figure((report.node.get("provider"),))
-    column["precision"] = _Figure((report.node.get("precision"),))
+        column[LATENCY.format(stage)] = _Figure(times, "lower", _MS_DIGITS)
     return column
+
+
+def _playback(report: RunReport) -> dict[str, _Figure]:
+    played, usage = report.playback, report.usage
+    searched = played.requested == "max"
+    return {
+        "recording": _Figure((recording_name(report),)),
+        "rate": _Figure((played.requested,)),
+        "published [Hz]": _Figure((played.published_hz,), "higher" if searched else None),
+        "published late": _Figure((played.late,), "lower"),
+        "answered": _Figure((f"{played.answered} of {played.published}",)),
+        LOST: _Figure((100 * played.lost_share,), "lower", 1),
+        "lost on the way / dropped / rejected / failed": _Figure(
+            (played.lost, played.dropped, played.rejected, played.failed), "lower"
+        ),
+        CPU: _Figure((usage.cpu_percent,), "lower", 1),
+        "node memory, first / last / most [MiB]": _Figure(
+            (usage.rss_first_mib, usage.rss_last_mib, usage.rss_max_mib), "lower", 0
+        ),
+        "provider": _Figure((report.node.get("provider"),)),
+        "precision": _Figure((report.node.get("precision"),)),
+    }
 
 
 def recording_name(report: RunReport) -> str:

@@ -135,9 +135,11 @@ def choose_topics(
             taken = {name.strip("/") for name in chosen.values()}
             fitting = [topic for topic in fitting if topic.name.strip("/") not in taken]
             fitting = _one_form(fitting, notes)
-            if stereo and "colour" in item.kind and len(fitting) > 1:
+            if item.kind == "right colour" or (stereo and item.kind == "colour" and fitting[1:]):
                 fitting = _of_side(item, fitting)
-            if item.kind == "camera_info" and len(fitting) > 1:
+            if item.of and item.of not in found:
+                fitting = []  # a camera without images
+            elif item.kind == "camera_info" and len(fitting) > 1:
                 fitting = _siblings(item, found, fitting)
         if len(fitting) == 1:
             found[item.topic] = fitting[0]

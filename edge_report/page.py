@@ -1,141 +1,166 @@
-"""A report page: one HTML file that needs no network and no second file.
+"""A report: one HTML file that needs no network and no second file.
 
-page = Page("pose: compression", "fp32 against int8, 2026-11-22")
-page.tiles({"PCK@0.5": "0.993", "frames/s": "131"})
-page.section("Latency")
-page.table("Per stage, milliseconds", [{"stage": "engine", "p50": 4.1, "p95": 5.0}])
-page.figure("Percentiles", latency_chart(percentiles))
+All have the same order: what was judged, the verdict in one sentence, the few figures that it rests
+on, each beside its reference; then pictures, tables, and the command that repeats it.
+
+page = Page(
+    title="arm: evaluation",
+    subject="bundle arm on 200 held-out images, 2026-11-22",
+    verdict="PCK@0.5 0.993, within the limit.",
+    figures=[KeyFigure("PCK@0.5", 0.993, "0.995 before compression")],
+    command="compress evaluate pose --bundle models/arm",
+)
+page.picture("Latency", latency_chart(percentiles))
+page.table("Latency in ms", [{"stage": "engine", "p50": 4.1, "p95": 5.0}])
 page.write(directory / "report.html")
 """
 
 from __future__ import annotations
 
 import base64
-import html
+import io
 import math
+from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
 
-from edge_report.style import STYLE
-from edge_report.svg import inline_svg
 from edge_runtime.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+_TEMPLATE = "page.html"
+_JPEG_QUALITY = 88
+_NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
+
+class KeyFigure(NamedTuple):
+    """One of the three to six figures at the head.
+
+    Attributes:
+        label: what it is, with its unit.
+        value: a text, or a number, which is rounded to the digits that a reader can use.
+        reference: what to compare it with, such as "0.995 before compression".
+    """
+
+    label: str
+    value: object
+    reference: str
+
+
+class _Picture(NamedTuple):
+    title: str
+    note: str
+    source: str
+    chart: bool
+
+
+class _Table(NamedTuple):
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    folded: bool
+
+
+@dataclass
 class Page:
-    """Blocks in the order in which they are added; pictures added in a row form a grid."""
+    """What a report says; every text is plain, not HTML.
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
-        """Begin a page; both texts are plain, not HTML."""
-        self._title = title
-        self._subtitle = subtitle
-        self._blocks: list[str] = []
-        self._pictures: list[str] = []
+    Attributes:
+        title: of the page.
+        subject: what was judged: the network, bundle or run, on which data, when and where.
+        verdict: one sentence.
+        figures: that the verdict rests on.
+        command: repeats what was judged.
+        recipe: the file that the command reads, where it reads one.
+        notes: sentences to be read before the figures are trusted.
+        pictures: as `picture` adds them.
+        tables: as `table` and `facts` add them.
+    """
 
-    def tiles(self, values: Mapping[str, object]) -> None:
-        """Add the few figures that a reader came for: label -> value, set large."""
-        cells = (
-            f'<div class="tile"><b>{_shown(value)}</b><span>{_text(label)}</span></div>'
-            for label, value in values.items()
-        )
-        self._add(f'<div class="tiles">{"".join(cells)}</div>')
+    title: str
+    subject: str
+    verdict: str
+    figures: Sequence[KeyFigure]
+    command: str
+    recipe: str = ""
+    notes: list[str] = field(default_factory=list)
+    pictures: list[_Picture] = field(default_factory=list, init=False)
+    tables: list[_Table] = field(default_factory=list, init=False)
 
-    def section(self, heading: str) -> None:
-        """Begin a section."""
-        self._add(f"<h2>{_text(heading)}</h2>")
-
-    def text(self, paragraph: str) -> None:
-        """Add a paragraph."""
-        self._add(f"<p>{_text(paragraph)}</p>")
-
-    def facts(self, values: Mapping[str, object]) -> None:
-        """Add name -> value lines: configuration, host, versions, hashes."""
-        lines = (f"<dt>{_text(k)}</dt><dd>{_shown(v)}</dd>" for k, v in values.items())
-        self._add(f"<dl>{''.join(lines)}</dl>")
+    def picture(self, title: str, picture: Figure | NDArray[Any], note: str = "") -> None:
+        """Add a chart of `edge_report.charts`, or a photograph, (H, W, 3) uint8 BGR."""
+        chart = isinstance(picture, Figure)
+        source = _svg(picture) if isinstance(picture, Figure) else _jpeg(picture)
+        self.pictures.append(_Picture(title, note, source, chart))
 
     def table(
-        self, caption: str, rows: Sequence[Mapping[str, object]], *, folded: bool = False
+        self,
+        title: str,
+        rows: Sequence[Mapping[str, object]],
+        note: str = "",
+        *,
+        folded: bool = False,
     ) -> None:
-        """Add a table.
+        """Add a table; one without rows is left out.
 
         Args:
-            caption: stands above it; name the unit here.
+            title: stands above it; name the unit here.
             rows: column -> cell. Columns stand in the order in which rows first name them; None,
                 or a column that a row lacks, leaves the cell empty.
-            folded: only the caption is seen until the reader opens it.
+            note: how to read it.
+            folded: only the title is seen until the reader opens it.
         """
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        head = "".join(f"<th>{_text(column)}</th>" for column in columns)
-        body = "".join(
-            f"<tr>{''.join(_cell(row.get(column)) for column in columns)}</tr>" for row in rows
-        )
-        inside = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-        if folded:
-            summary = f"<summary>{_text(caption)}</summary>"
-            self._add(f'<details class="wide">{summary}<table>{inside}</table></details>')
-        else:
-            caption = f"<caption>{_text(caption)}</caption>"
-            self._add(f'<div class="wide"><table>{caption}{inside}</table></div>')
+        cells = [[row.get(column) for column in columns] for row in rows]
+        if cells:
+            self.tables.append(_Table(title, note, columns, cells, folded))
 
-    def figure(self, caption: str, figure: Figure) -> None:
-        """Add a chart; those of `edge_report.charts` follow the reader's light or dark."""
-        self._add(f"<figure>{inline_svg(figure)}<figcaption>{_text(caption)}</figcaption></figure>")
-
-    def image(self, caption: str, bgr: NDArray[Any]) -> None:
-        """Add a picture, (H, W, 3) uint8 BGR."""
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
-        source = base64.b64encode(data.tobytes()).decode()
-        self._pictures.append(
-            f'<figure><img alt="{_text(caption)}" src="data:image/jpeg;base64,{source}">'
-            f"<figcaption>{_text(caption)}</figcaption></figure>"
-        )
+    def facts(self, title: str, values: Mapping[str, object]) -> None:
+        """Add a table of names and values: host, versions, hashes."""
+        if values:
+            self.tables.append(_Table(title, "", (), list(values.items()), folded=False))
 
     def write(self, path: Path) -> None:
         """Write the page, whole or not at all."""
-        self._close_grid()
-        title, subtitle = _text(self._title), _text(self._subtitle)
-        lead = f'<p class="lead">{subtitle}</p>' if subtitle else ""
-        write_whole(
-            path,
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="color-scheme" content="light dark">'
-            f"<title>{title}</title><style>{STYLE}</style></head>"
-            f"<body><main><header><h1>{title}</h1>{lead}</header>"
-            f"{''.join(self._blocks)}</main></body></html>\n",
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent),
+            autoescape=True,
+            undefined=StrictUndefined,
         )
-
-    def _add(self, block: str) -> None:
-        self._close_grid()
-        self._blocks.append(block)
-
-    def _close_grid(self) -> None:
-        if self._pictures:
-            self._blocks.append(f'<div class="grid">{"".join(self._pictures)}</div>')
-            self._pictures = []
+        environment.filters["readable"] = readable
+        write_whole(path, environment.get_template(_TEMPLATE).render(page=self))
 
 
-def _text(value: str) -> str:
-    return html.escape(value)
+def _svg(figure: Figure) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+    return _embedded("image/svg+xml", file.getvalue())
 
 
-def _cell(value: object) -> str:
-    kind = ' class="number"' if isinstance(value, Real) else ""
-    return f"<td{kind}>{'' if value is None else _shown(value)}</td>"
+def _jpeg(bgr: NDArray[Any]) -> str:
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return _embedded("image/jpeg", data.tobytes())
 
 
-def _shown(value: object) -> str:
+def _embedded(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def readable(value: object) -> str:
     """Give whole numbers grouped digits, others the digits that a reader can use."""
+    if value is None:
+        return ""
     if isinstance(value, bool) or not isinstance(value, Real):
-        return _text(str(value))
+        return str(value)
     if isinstance(value, Integral):
         return f"{int(value):,}"
     number = float(value)

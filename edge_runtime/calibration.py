@@ -21,7 +21,9 @@ class Calibration:
     """The pinhole model of an image as it was published: cut out and binned.
 
     `width`, `height`: pixels of that image. `matrix`: (3, 3), K of that image. `distortion`:
-    coefficients in OpenCV's order, which may be none; `model` says what they mean.
+    coefficients in OpenCV's order, which may be none; `model` says what they mean. `rotation`:
+    (3, 3), R, which turns points into the rectified camera's axes; None where the image is
+    rectified. `projection`: (3, 4), P of the rectified image, binned likewise; None without.
     """
 
     width: int
@@ -29,6 +31,8 @@ class Calibration:
     matrix: NDArray[np.float64]
     distortion: NDArray[np.float64]
     model: str
+    rotation: NDArray[np.float64] | None = None
+    projection: NDArray[np.float64] | None = None
 
     @classmethod
     def from_camera_info(cls, info: Any, *, rectified: bool = False) -> Calibration | None:  # noqa: ANN401
@@ -42,9 +46,9 @@ class Calibration:
 
         """
         raw = np.array(info.k, float).reshape(3, 3)
-        projection = np.array(info.p, float).reshape(3, 4)[:, :3]
-        of_p = projection[0, 0] != 0 and (rectified or raw[0, 0] == 0)
-        matrix = _checked_matrix("p" if of_p else "k", projection if of_p else raw)
+        whole = np.array(info.p, float).reshape(3, 4)
+        of_p = whole[0, 0] != 0 and (rectified or raw[0, 0] == 0)
+        matrix = _checked_matrix("p" if of_p else "k", whole[:, :3].copy() if of_p else raw)
         if matrix is None:
             return None
         if rectified or of_p:
@@ -55,12 +59,20 @@ class Calibration:
         binning = np.array([max(info.binning_x, 1), max(info.binning_y, 1)])
         matrix[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
         matrix[:2] /= binning[:, None]
+        projection = None
+        if whole[0, 0] != 0 and np.isfinite(whole).all():
+            projection = whole
+            projection[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
+            projection[:2] /= binning[:, None]
+        turn = np.array(info.r, float).reshape(3, 3)
         return cls(
             (info.roi.width or info.width) // int(binning[0]),
             (info.roi.height or info.height) // int(binning[1]),
             matrix,
             distortion,
             model,
+            turn if not (rectified or of_p) and turn.any() else None,
+            projection,
         )
 
 
@@ -70,7 +82,7 @@ def camera_content(info: Any) -> tuple[object, ...]:  # noqa: ANN401
         (info.width, info.height, info.binning_x, info.binning_y),
         (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
         info.distortion_model,
-        *(np.array(values, float).tobytes() for values in (info.d, info.k, info.p)),
+        *(np.array(values, float).tobytes() for values in (info.d, info.k, info.r, info.p)),
     )
 
 

@@ -16,13 +16,13 @@ from edge_runtime.optional_ros import create_subscription
 from edge_runtime.pairing import Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from rclpy.node import Node
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
-    from edge_runtime.interface import NodeInterface
+    from edge_runtime.interface import Input, NodeInterface
     from edge_runtime.reporter import Reporter
 
 # Depth 1, because only the newest counts.
@@ -59,20 +59,17 @@ class Inputs:
     """
 
     def __init__(self, node: Node, interface: NodeInterface, reporter: Reporter) -> None:
-        first, *others = interface.images
+        first = interface.images[0]
         self.last_received: float | None = None
         self.age_s: float | None = None
         self.topic = node.resolve_topic_name(first.topic)
-        self._images = interface.images
-        self._info_topics = interface.camera_infos
+        self._interface = interface
+        self._images: tuple[Input, ...] = ()
+        self._info_topics: dict[str, str] = {}
         self._node = node
         self._first = first.topic
         self._reporter = reporter
-        self._pairing = Pairing(
-            self._first,
-            [image.topic for image in others if image.required],
-            [image.topic for image in others if not image.required],
-        )
+        self._pairing = Pairing(self._first, [], [])
         self._unpaired = 0
         self._camera_info: dict[str, Any] = {}
         self._last_stamp: int | None = None
@@ -82,6 +79,7 @@ class Inputs:
 
     def open(
         self,
+        topics: Collection[str],
         transports: Mapping[str, str],
         slop_s: float,
         deliver: Callable[[Sequence[Arrival]], None],
@@ -89,9 +87,21 @@ class Inputs:
     ) -> None:
         """Subscribe; `deliver` is called in the executor's thread, oldest arrival first.
 
-        `transports`: by kind of input, as image_transport names them. `went_back` is called, in
-        the same thread, when the stamps begin anew.
+        `topics`: of the interface's images, those that are wanted, the first one among them; their
+        camera infos come with them. `transports`: by kind of input, as image_transport names them.
+        `went_back` is called, in the same thread, when the stamps begin anew.
         """
+        self._images = tuple(each for each in self._interface.images if each.topic in topics)
+        self._info_topics = {
+            image: info for image, info in self._interface.camera_infos.items() if image in topics
+        }
+        others = self._images[1:]
+        self._pairing = Pairing(
+            self._first,
+            [image.topic for image in others if image.required],
+            [image.topic for image in others if not image.required],
+        )
+        self._unpaired = 0
         self._pairing.slop_ns = round(slop_s * _SECOND)
         self._deliver = deliver
         self._went_back = went_back

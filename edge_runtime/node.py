@@ -35,7 +35,7 @@ from edge_runtime.sim_time import checked_clock
 from edge_runtime.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecyclePublisher, LifecycleState
@@ -126,6 +126,13 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         """
         return {}
 
+    def wanted_images(self) -> Collection[str]:
+        """Return the topics of the images that are used, as the parameters say; here all of them.
+
+        The first one of the interface is among them. Called in activate.
+        """
+        return [image.topic for image in self.interface.images]
+
     def condition(self) -> Condition:
         """Return what the diagnostics tell of the algorithm. Called in the executor's thread."""
         return Condition()
@@ -172,11 +179,12 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             )
             if self.interface.camera_pose:
                 self.camera_poses.given = self.parameters[CAMERA_POSE.name]
-            slop = self.parameters[SLOP.name] if len(self.interface.images) > 1 else 0.0
+            topics = self.wanted_images()
+            slop = self.parameters[SLOP.name] if len(topics) > 1 else 0.0
             self._worker.start()
             self._painter.start()
             try:
-                self._inputs.open(self._transports(), slop, self._deliver, self._begin_anew)
+                self._inputs.open(topics, self._transports(), slop, self._deliver, self._begin_anew)
             except Exception:
                 self._stop()
                 raise
@@ -436,8 +444,6 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
             picture.publish(*found)
 
     def _report(self) -> None:
-        inputs, budget = self._inputs, self.parameters["latency_budget_ms"]
+        budget = self.parameters["latency_budget_ms"]
         condition = self.condition() if self._state == "active" else Condition()
-        self._reporter.report(
-            self._state, inputs.topic, inputs.last_received, inputs.age_s, budget, condition
-        )
+        self._reporter.report(self._state, self._inputs, budget, condition)

@@ -8,6 +8,7 @@ _BRINGS = {
     "backports": (".[replay]",),
     "cv2": (".",),
     "distributed": (".[dask]",),
+    "jinja2": (".[compress]", ".[replay]"),
     "joblib": (".[train]",),
     "lz4": (".[replay]",),
     "matplotlib": (".[compress]", ".[replay]"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
     from edge_runtime.diagnostics import Condition
+    from edge_runtime.inputs import Inputs
 
 _WINDOW = 300
 _WHEN_LOST = (
@@ -99,27 +100,24 @@ class Reporter:
         if due := self._complaints.due(service, f"{service}: {reason}"):
             self._node.get_logger().warning(due)
 
-    def report(  # noqa: PLR0917 - what the diagnostics are made of
+    def report(
         self,
         state: str,
-        topic: str,
-        last: float | None,
-        age_s: float | None,
+        inputs: Inputs,
         budget_ms: float,
         condition: Condition,
     ) -> None:
         """Publish the diagnostics; to be called once a second.
 
-        `topic` of the first input, its last message's arrival (`time.monotonic()`) and age; None
-        without one. `condition`: of the node's algorithm.
+        `condition`: of the node's algorithm.
         """
-        now = time.monotonic()
+        now, last = time.monotonic(), inputs.last_received
         self.tally.tick(now)
         health = Health(
             state=state,
-            topic=topic,
+            topic=inputs.topic,
             silence_s=None if last is None else now - last,
-            age_s=age_s,
+            age_s=inputs.age_s,
             latency=self._window.percentiles(),
             budget_ms=budget_ms,
             engine=self.engine,

@@ -49,7 +49,7 @@ ON_THE_ROBOT = {
         "pose_node",
     },
 }
-WORKBENCH = {"torch", "mujoco", "onnx", "matplotlib", "rosbags"} | OURS - {"edge_runtime"}
+WORKBENCH = {"torch", "mujoco", "onnx", "matplotlib", "jinja2", "rosbags"} | OURS - {"edge_runtime"}
 
 
 def imported(path: Path) -> set[str]:

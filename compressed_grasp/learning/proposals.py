@@ -49,7 +49,7 @@ def _drawn(
 ) -> list[Cell]:
     # The largest of values with Gumbel noise are a Boltzmann sample without replacement.
     keys = np.where(allowed, q / _TEMPERATURE + rng.gumbel(size=q.shape), -np.inf)
-    count = min(count, np.count_nonzero(allowed))
+    count = min(count, int(np.count_nonzero(allowed)))
     if not count:
         return []
     best = np.argpartition(keys, -count, axis=None)[-count:]

@@ -41,7 +41,7 @@ class Tracked:
         rpe_deg: the same of the rotation, degrees.
         tracked: share of the frames that were tracked, from the first such one on.
         frames: their number.
-        keyframes: those in memory at the end.
+        keyframes: frames that became one.
         frame_ms: of a frame's call, median.
         frame_ms_p95: the same, 95th percentile.
         truth: of the frames' time.
@@ -78,12 +78,14 @@ def track(networks: Networks, recording: Recording, **settings: Any) -> Tracked:
         measures_depth=recording.mode == "rgbd",
     )
     states, odometry, stamps, took = [], [], [], []
+    keyframes = 0
     try:
         for frame in recording.frames():
             start = time.perf_counter()
             estimate = tracker.track(frame)
             took.append(1e3 * (time.perf_counter() - start))
             states.append(estimate.health)
+            keyframes += estimate.keyframe
             stamps.append(frame.stamp)
             odometry.append(estimate.odometry.numpy())
         tracker.finish()
@@ -108,7 +110,7 @@ def track(networks: Networks, recording: Recording, **settings: Any) -> Tracked:
         rpe_deg=relative.rotation.rmse,
         tracked=float(good.mean()),
         frames=len(stamps),
-        keyframes=len(tracker.keyframes),
+        keyframes=keyframes,
         frame_ms=float(ms[0]),
         frame_ms_p95=float(ms[1]),
         truth=_during(recording.truth, asked),

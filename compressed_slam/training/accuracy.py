@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from compressed_slam.encoder import STRIDE
+from edge_compression.protocol import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,18 +18,20 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-HEADLINE = "within_1px"
-
-DESCRIPTIONS = {
-    "within_1px": "share of the visible samples whose flow is off by less than a pixel",
-    "median_error": "median error of the flow where the other picture shows the same, pixels",
-    "trusted": "share of the visible samples with a weight of a half or more",
-    "trusted_within_1px": "within_1px of those",
-    "hidden_weight": "mean weight of samples that the other picture does not show",
-    "rooms_within_1px": "within_1px in rendered rooms",
-    "rooms_median_error": "median_error in rendered rooms, pixels",
-    "recorded_within_1px": "within_1px in recorded sequences",
-    "recorded_median_error": "median_error in recorded sequences, pixels",
+FLOW = {
+    "within_1px": Metric("share of the visible samples whose flow is off by less than a pixel"),
+    "median_error": Metric(
+        "median error of the flow where the other picture shows the same", "px", "lower"
+    ),
+    "trusted": Metric("share of the visible samples with a weight of a half or more"),
+    "trusted_within_1px": Metric("within_1px of those"),
+    "hidden_weight": Metric(
+        "mean weight of samples that the other picture does not show", better="lower"
+    ),
+    "rooms_within_1px": Metric("within_1px in rendered rooms"),
+    "rooms_median_error": Metric("median_error in rendered rooms", "px", "lower"),
+    "recorded_within_1px": Metric("within_1px in recorded sequences"),
+    "recorded_median_error": Metric("median_error in recorded sequences", "px", "lower"),
 }
 
 _TRUST = 0.5
@@ -49,7 +52,7 @@ class FlowErrors:
         self._found.setdefault(kind, []).append(found)
 
     def metrics(self) -> dict[str, float]:
-        """Return what `DESCRIPTIONS` says; NaN where nothing was collected."""
+        """Return what `FLOW` says; NaN where nothing was collected."""
         every = _joined([each for found in self._found.values() for each in found])
         trusted = every.weights >= _TRUST
         metrics = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,24 +11,27 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from compressed_slam.offline.recorded import open_recording, walk_room
 from compressed_slam.training.clips import Clip, Window
 from compressed_slam.training.frame_pairs import FramePairs
 from compressed_slam.training.pairs import PairSource, batch_of, cut_pair
 from compressed_slam.training.recordings import folder_digest, recorded_clip
 from compressed_slam.training.room_clips import WORLD, room_clips
 from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
+from edge_replay.datasets.layouts import open_sequence
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from compressed_slam.offline.recorded import Recording
     from compressed_slam.training.layers import PicturePair
 
-_Part = Literal["train", "validation", "held_out"]
+Part = Literal["train", "validation", "held_out"]
 _Side = Annotated[int, Field(ge=128, le=320, multiple_of=8)]
 
 PICTURE = (320, 240)
@@ -61,6 +64,9 @@ class SlamData(BaseModel):
     judged_pairs: int = Field(
         default=32, gt=1, description="of each kind, rooms and recorded, that are judged by"
     )
+    tracked_frames: int = Field(
+        default=100, gt=11, description="at most, of each room and sequence that is tracked"
+    )
     largest_motion: float = Field(
         default=80.0, gt=0, le=100, description="of the pairs, pixels of a picture of 320x240"
     )
@@ -70,8 +76,8 @@ class SlamData(BaseModel):
     seed: int = Field(default=1, ge=0)
 
     def digest(self) -> str:
-        """Hash the content of all files that training uses, and the version of the rooms."""
-        folders = (*self.sequences, *self.photographs)
+        """Hash the content of all files, and the version of the rooms."""
+        folders = (*self.sequences, *self.photographs, *self.held_out_sequences)
         content = "\n".join([f"rooms {WORLD}", *(folder_digest(folder) for folder in folders)])
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -125,20 +131,56 @@ def _source(data: SlamData) -> PairSource:
     return PairSource(tuple(_walks(data, "train").values()), photographs, data.largest_motion)
 
 
-@lru_cache(maxsize=3)
-def _walks(data: SlamData, part: _Part) -> dict[str, FramePairs]:
-    """Pairs by kind, "rooms" and "recorded"; of a kind that has none there is no entry."""
-    rooms = {
+def recordings(data: SlamData, part: Part) -> list[Callable[[], Recording]]:
+    """Return what opens the recordings to be tracked, with measured depth.
+
+    The first `tracked_frames` of each: of "train" the sequences and as many rooms, of "validation"
+    the last fifth of each sequence and the rooms, of "held_out" the held-out ones.
+
+    Raises:
+        SettingError: there is none.
+    """
+    rows = slice(data.tracked_frames)
+    if part == "held_out":
+        opened = [partial(open_recording, folder, rows=rows) for folder in data.held_out_sequences]
+    else:
+        opened = [partial(_open_portion, folder, part, rows) for folder in data.sequences]
+    rooms = _room_seeds(data, part)
+    if part == "train":
+        rooms = rooms[: max(1, len(opened))]
+    walks = [partial(walk_room, seed, rows=rows) for seed in rooms]
+    if not opened and not walks:
+        message = f"there is no {part} recording to track: give more rooms or sequences"
+        raise SettingError(message)
+    return [*opened, *walks]
+
+
+def _open_portion(folder: Path, part: Part, rows: slice) -> Recording:
+    count = len(open_sequence(folder))
+    cut = round(_TRAINED * count)
+    portion = range(count)[:cut] if part == "train" else range(count)[cut:]
+    chosen = portion[rows]
+    return open_recording(folder, rows=slice(chosen.start, chosen.stop))
+
+
+def _room_seeds(data: SlamData, part: Part) -> range:
+    first = data.seed * _SEEDS + _ROOM_SEEDS[part]
+    counts = {
         "train": data.rooms,
         "validation": data.validation_rooms,
         "held_out": data.held_out_rooms,
     }
-    first = data.seed * _SEEDS + _ROOM_SEEDS[part]
+    return range(first, first + counts[part])
+
+
+@lru_cache(maxsize=3)
+def _walks(data: SlamData, part: Part) -> dict[str, FramePairs]:
+    """Pairs by kind, "rooms" and "recorded"; of a kind that has none there is no entry."""
     if part == "held_out":
         recorded = [recorded_clip(folder) for folder in data.held_out_sequences]
     else:
         recorded = [_portion(recorded_clip(folder), part) for folder in data.sequences]
-    clips = {"rooms": room_clips(range(first, first + rooms[part])), "recorded": recorded}
+    clips = {"rooms": room_clips(_room_seeds(data, part)), "recorded": recorded}
     walks = {kind: FramePairs.of(found) for kind, found in clips.items()}
     walks = {kind: pairs for kind, pairs in walks.items() if len(pairs)}
     if not walks:
@@ -148,7 +190,7 @@ def _walks(data: SlamData, part: _Part) -> dict[str, FramePairs]:
     return walks
 
 
-def _portion(clip: Clip, part: _Part) -> Clip:
+def _portion(clip: Clip, part: Part) -> Clip:
     cut = round(_TRAINED * len(clip))
     rows = slice(0, cut) if part == "train" else slice(cut, None)
     return Clip(clip.bgr[rows], clip.depth[rows], clip.poses[rows], clip.intrinsics)

@@ -11,7 +11,8 @@ from torch import Tensor
 from walls import BASELINE, Scene, all_but, disturbed, touching, wall
 
 from compressed_slam import bundle_adjustment, se3
-from compressed_slam.bundle_adjustment import MIN_DISPARITY, Edges, adjust, locate
+from compressed_slam.bundle_adjustment import MIN_DISPARITY, Edges, adjust
+from compressed_slam.location import Landmarks
 from compressed_slam.projection import pixel_grid, project
 
 # One step against a dense solver that knows nothing of the structure.
@@ -293,7 +294,8 @@ def test_what_cannot_be_solved_leaves_the_state(wrong: str, moves: str) -> None:
     assert torch.equal(found.disps, disps)
     frame = int(edges.jj[3])
     into = Edges(*(of[edges.jj == frame] for of in edges))
-    located = locate(poses, disps, scene.intrinsics, into, frame)
+    known = Landmarks(poses[into.ii], disps[into.ii], scene.intrinsics)
+    located = known.locate(poses[frame], into.target, into.weight)
     assert not located.solved
     assert torch.equal(located.pose, poses[frame])
 
@@ -324,8 +326,6 @@ def test_inputs_are_not_written_to() -> None:
     given = (poses, disps, scene.intrinsics, *scene.edges, scene.eta, free)
     before = [of.clone() for of in given]
     adjust(poses, disps, scene.intrinsics, scene.edges, scene.eta, free=free, measured=disps)
-    into = Edges(*(of[scene.edges.jj == 3] for of in scene.edges))
-    locate(poses, disps, scene.intrinsics, into, 3)
     assert all(torch.equal(now, then) for now, then in zip(given, before, strict=True))
 
 
@@ -335,7 +335,7 @@ def test_cuda_agrees_with_the_processor() -> None:
     scene = wall(stereo=True)
     free = all_but(1, scene)
     poses, disps = disturbed(scene, free)
-    into = touching(scene, 3, inwards=True, outwards=True)
+    into = touching(scene, 3, inwards=True, outwards=False)
     found = []
     for device in ("cpu", "cuda"):
         ours = [of.to(device) for of in (poses, disps, scene.intrinsics)]
@@ -349,7 +349,8 @@ def test_cuda_agrees_with_the_processor() -> None:
             baseline=BASELINE.to(device),
         )
         assert adjusted.solved
-        located = locate(*ours, Edges(*(of.to(device) for of in into)), 3)
+        known = Landmarks(ours[0][into.ii], ours[1][into.ii], ours[2])
+        located = known.locate(ours[0][3], into.target.to(device), into.weight.to(device))
         found.append([adjusted.poses, adjusted.disps, located.pose, located.covariance])
     for here, there in zip(*found, strict=True):
         torch.testing.assert_close(here, there.cpu(), rtol=1e-9, atol=1e-9)

@@ -15,13 +15,12 @@ from test_droid_operator import SLIM
 
 from compressed_slam.droid_operator import DroidOperator
 from compressed_slam.engines import EngineNetworks
-from compressed_slam.exporting import engine_models
 from compressed_slam.frame import Frame
 from compressed_slam.network import DroidNet
+from compressed_slam.offline.exporting import export_models
 from compressed_slam.settings import preset
 from compressed_slam.tracker import Tracker
 from edge_compression.export import export
-from edge_compression.protocol import Interface
 from edge_compression.tensorrt_rules import violations
 from edge_runtime.errors import BundleError
 from edge_runtime.onnx_engine import OnnxEngine
@@ -38,10 +37,7 @@ def droid() -> DroidNet:
 
 @pytest.fixture(scope="module")
 def graphs(droid: DroidNet) -> dict[str, bytes]:
-    return {
-        name: export(model.network, model.examples[0], Interface(model.inputs, model.outputs))
-        for name, model in engine_models(droid).items()
-    }
+    return {name: export(model) for name, model in export_models(droid).items()}
 
 
 @pytest.fixture(scope="module")

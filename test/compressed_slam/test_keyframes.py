@@ -7,6 +7,7 @@ from compressed_slam import se3
 from compressed_slam.backend import Correction
 from compressed_slam.frame import Frame
 from compressed_slam.keyframes import Keyframes
+from compressed_slam.snapshot import Snapshot
 from compressed_slam.trajectory_log import TrajectoryLog
 
 
@@ -65,7 +66,7 @@ def test_frames_follow_their_keyframes() -> None:
     keyframes = filled(3)
     log = TrajectoryLog()
     pose = se3.exp(torch.tensor([0.1, 0.2, 0.3, 0.1, 0.0, 0.2]))
-    log.add(7, keyframes, pose)
+    log.add(7, Snapshot.of(keyframes, 0, 2, started=True), pose)
     turn = se3.exp(torch.tensor([0.3, -0.2, 0.1, 0.2, 0.4, -0.3]))
     keyframes.poses[:] = se3.compose(keyframes.poses, turn)
     stamps, poses = log.poses(keyframes)
@@ -78,7 +79,8 @@ def test_what_hangs_on_a_keyframe_takes_part_in_a_change_of_scale() -> None:
     keyframes = filled(5)
     log = TrajectoryLog()
     aside = torch.tensor([0.5, 0, 0, 0, 0, 0, 1])
-    log.add(7, keyframes, se3.compose(aside, keyframes.poses[4]))
+    known = Snapshot.of(keyframes, 0, 4, started=True)
+    log.add(7, known, se3.compose(aside, keyframes.poses[4]))
     keyframes.retire(1)
     keyframes.retire(1)
     was = se3.compose(poses_of(keyframes)[11], se3.inverse(poses_of(keyframes)[13]))

@@ -12,6 +12,7 @@ from compressed_slam.frame import Frame, map_intrinsics
 from compressed_slam.keyframes import Keyframes
 from compressed_slam.localiser import Localiser
 from compressed_slam.oracle import Oracle
+from compressed_slam.snapshot import Snapshot
 
 SHOTS = (0, 4)  # the keyframe and what is located by it
 
@@ -29,8 +30,9 @@ def test_the_covariance_is_that_of_the_errors(noise: float) -> None:
     keyframes.append(frames[0], oracle.view(frames[0]), poses[0], 1.0)
 
     errors, claims = [], []
+    known = Snapshot.of(keyframes, 0, 0, started=True)
     for _ in range(40):
-        located = localiser.locate(oracle.view(frames[1]), poses[0], keyframes, [0]).located
+        located = localiser.locate(oracle.view(frames[1]), poses[0], known, [0]).located
         assert located.solved
         errors.append(se3.log(se3.compose(located.pose, se3.inverse(poses[1]))))
         claims.append(located.covariance)

@@ -110,7 +110,7 @@ def test_a_camera_that_stands_still_makes_no_keyframes() -> None:
     assert np.ptp(drive.said("pose").positions, axis=0).max() < 0.03
     alone = Drive("mono")(shots)
     assert set(health(alone)) == {Health.INITIALISING}
-    assert len(alone.tracker.keyframes) == 1
+    assert len(alone.tracker.known) == 1
 
 
 @pytest.mark.parametrize("mode", ["mono", "rgbd"])
@@ -261,7 +261,7 @@ def test_few_keyframes_stay_in_memory_and_all_poses_are_known() -> None:
     most = 0
     for shot in shots:
         drive([shot])
-        most = max(most, len(drive.tracker.keyframes))
+        most = max(most, len(drive.tracker.known))
     assert sum(estimate.keyframe for estimate in drive.estimates) > 40
     drive.tracker.finish()
     assert most == 32

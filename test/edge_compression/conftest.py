@@ -66,6 +66,7 @@ def skill_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     lines = [f"{name} = blob_skill:{cls}" for name, cls in skills.items()]
     lines += ["guess = guess_skill:GuessSkill", "track = track_skill:TrackSkill"]
+    lines.append("scaled_track = track_skill:ScaledTrackSkill")
     (info / "entry_points.txt").write_text("\n".join(["[compressed_grasp.skills]", *lines, ""]))
     return folder
 

@@ -72,7 +72,7 @@ def test_the_report_has_what_the_trainer_noted(guessing: Path) -> None:
     assert report["variant"]["accuracy"]["success"] > 0.6
     assert report["tables"] == {"Episodes": [{"episodes": 60}]}
     page = (guessing / "training.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("data:image/svg") == 2
     assert "Episodes" in page
 
 
@@ -114,6 +114,25 @@ def test_the_section_train_is_checked_by_the_skill(
     assert "episodes" in schema["$defs"]["GuessTraining"]["properties"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"finetune": {"steps": 2, "batch_size": 2, "learning_rate": 0.1}}, "finetune needs"),
+        ({"prune": {"macs": 0.5, "saliency": "taylor"}}, "saliency: taylor needs"),
+    ],
+)
+def test_what_needs_batches_is_refused_where_there_are_none(
+    changes: dict[str, Any],
+    words: str,
+    guessing: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = recipe(tmp_path, checkpoint=str(guessing / "trained.pt"), **changes)
+    assert main(["run", path, "--output", str(tmp_path / "out")]) == 1
+    assert f"{words} batches and a loss, which the skill 'guess' has not" in last_line(capsys)
+
+
 def evaluate(bundle: Path, output: Path, *more: str) -> int:
     words = ["--bundle", str(bundle), "--output", str(output), "--walls", "0", "0.5"]
     return main(["evaluate", "guess", *words, *more])
@@ -133,6 +152,7 @@ def test_a_test_routine_makes_a_report(
     page = (tmp_path / "out" / "evaluation.html").read_text()
     assert all(word in page for word in (report["verdict"], "share of right guesses", "By wall"))
     assert page.count("<img") == 1
+    assert "<pre>compress evaluate guess --bundle " in page
 
 
 def test_what_was_evaluated_is_not_evaluated_again(

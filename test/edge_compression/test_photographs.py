@@ -47,7 +47,8 @@ def test_photographs_that_cannot_be_used_are_named(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / name).write_bytes(content)
     data = {"backgrounds": "photos", "images": 1, "held_out": 1, "size": 128, "windows": [128]}
-    recipe = write_recipe(tmp_path, skill="pose", checkpoint=None, data=data, train=FEW)
+    none = {"quantise": None, "limits": None}
+    recipe = write_recipe(tmp_path, skill="pose", checkpoint=None, data=data, train=FEW, **none)
 
     command = ["train", str(recipe), "--output", str(tmp_path / "out")]
     assert main(command) == 1

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edge_compression import allocation, measure
+from edge_compression.budgets import budgets
 from edge_compression.dependency import Group, Member, prunable_groups, without
 from edge_compression.evaluation import Evaluations
 from edge_compression.job import compressible_skill
@@ -236,6 +237,20 @@ def test_a_network_that_may_not_be_pruned_is_explained(network: nn.Module) -> No
 
     with pytest.raises(SettingError, match="no layer of 'blob' can be pruned"):
         prunable_groups(Frozen(), network, Frozen().data_model())
+
+
+def test_a_layer_that_no_model_computes_may_not_lose_its_inputs() -> None:
+    class Aside(type(compressible_skill("blob"))):  # type: ignore[misc]
+        """Trains with one more layer, which is not exported."""
+
+        def build_network(self, config: dict[str, int]) -> nn.Module:
+            network: nn.Module = super().build_network(config)
+            network.aside = nn.Conv2d(config.get("second", 12), 1, 1)
+            return network
+
+    skill = Aside()
+    with pytest.raises(SettingError, match=r"'aside.weight' has the shape \(1, 12, 1, 1\)"):
+        budgets(skill, skill.build_network({}), skill.data_model(), PruneSettings(macs=0.5))
 
 
 class Grouped(nn.Module):

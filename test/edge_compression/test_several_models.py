@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from edge_compression.checkpoint import read_checkpoint
+from edge_compression.checkpoint import read_checkpoint, save_checkpoint
 from edge_compression.commands import main
 from edge_compression.evaluation import evaluate_network
 from edge_compression.job import compressible_skill
@@ -125,6 +125,27 @@ def test_a_tensor_is_kept_in_float_by_its_models_name(tracked: Path) -> None:
     assert set(tensors) >= {"fnet/cpu.onnx", "cnet/cpu.onnx", "update/cpu.onnx"}
     delta = [tensor for tensor in tensors["update/cpu.onnx"] if tensor.tensor == "delta"]
     assert all(tensor.kept_float for tensor in delta)
+
+
+def test_a_model_that_a_flavour_cannot_be_made_of_stays_in_float(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skill = compressible_skill("scaled_track")
+    save_checkpoint(tmp_path / "scaled.pt", skill, skill.build_network({}))
+    changes = {"skill": "scaled_track", "checkpoint": "scaled.pt", "limits": None}
+    quantise = {"calibration_images": 2}
+    path = write(tmp_path, **changes, prune=None, finetune=None, quantise=quantise)
+
+    assert main(["run", path, "--output", str(tmp_path / "out")]) == 0
+
+    assert "int8 for TensorRT: update stays in float: trt.onnx breaks" in capsys.readouterr().err
+    report = read_report(tmp_path / "out")
+    variant = next(v for v in report.variants if v.name == "int8 for TensorRT")
+    assert variant.files == ["fnet/trt.onnx", "cnet/trt.onnx", "update/fp32.onnx"]
+    models = load_bundle(tmp_path / "out" / "bundle").manifest.models
+    assert "update/trt.onnx" not in models["update"].engines
+    assert models["update"].engines["update/fp32.onnx"].precision == "fp32"
+    assert "fnet/trt.onnx" in models["fnet"].engines
 
 
 def test_nothing_is_evaluated_twice(

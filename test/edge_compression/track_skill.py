@@ -196,6 +196,25 @@ class TrackSkill:
         }
 
 
+class ScaledUpdate(Update):
+    """Its product of matrices has a factor, which TensorRT's importer would refuse in FP16."""
+
+    def forward(
+        self, net: torch.Tensor, inp: torch.Tensor, corr: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        state, delta = super().forward(net, inp, corr)
+        return state, torch.addmm(delta, net, self.state.weight[:, :1], alpha=0.5)
+
+
+class ScaledTrackSkill(TrackSkill):
+    name = "scaled_track"
+
+    def build_network(self, config: Mapping[str, Any]) -> nn.Module:
+        network = TrackNet(**config)
+        network.update = ScaledUpdate(network.update.inner.out_features)
+        return network
+
+
 def _track(
     runs: Mapping[str, Run],
     strips: NDArray[np.float32],

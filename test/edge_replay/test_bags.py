@@ -122,6 +122,24 @@ def test_topics_are_chosen_by_the_user_where_types_do_not_tell(tmp_path: Path) -
     }
 
 
+def test_a_single_camera_is_never_the_right_one_of_a_pair(tmp_path: Path) -> None:
+    pair = (
+        *INPUTS,
+        Input("right/image", "right colour", required=False),
+        Input("right/camera_info", "camera_info", required=False, of="right/image"),
+    )
+    single = [(1, "/cam/camera_info", _info(1, 1.0)), (2, "/cam/image", _image(1, "rgb8"))]
+    recording = Recording(_write(tmp_path / "one", single), pair, {})
+    assert set(recording.topics) == {"color", "camera_info"}
+    assert len(list(recording.frames())) == 1
+    right = [(3, "/right/camera_info", _info(1, 2.0)), (4, "/right/image", _image(1, "rgb8"))]
+    recording = Recording(_write(tmp_path / "two", [*single, *right]), pair, {})
+    names = {role: topic.name for role, topic in recording.topics.items()}
+    assert names["color"] == "/cam/image"
+    assert names["right/camera_info"] == "/right/camera_info"
+    assert names["right/image"] == "/right/image"
+
+
 def test_what_a_bag_lacks_is_said(tmp_path: Path) -> None:
     bag = _write(tmp_path / "bag", [(1, "/depth", _image(1, "16UC1"))])
     with pytest.raises(SettingError, match=r"nothing for the input 'color' .*it has /depth"):

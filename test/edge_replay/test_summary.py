@@ -29,7 +29,7 @@ def report(
         {
             "skill": "pose",
             "created": "",
-            "settings": {},
+            "settings": {"bag": "/data/bag", "param provider": "cpu"},
             "recording": recording,
             "node": {"bundle": bundle},
             "playback": {**counts, **played, **playback},
@@ -82,11 +82,13 @@ def test_a_page_begins_with_the_verdict_and_explains_its_figures(tmp_path: Path)
     write_page(page, report(score=scored(0.9, 4.0)), [])
     text = page.read_text()
     said = "pck@0.5 0.900 over 80 of 90 labelled frames."
-    assert text.index(said) < text.index('class="tiles"')
+    assert text.index(said) < text.index('class="keys"')
     assert "Note: scored on 3 keypoints." in text
-    assert "within half the length, in that picture, of the arm&#x27;s reference link" in text
-    assert "end to end less the node&#x27;s total" in text
-    assert "0 of 100 (0.0 %)</b><span>frames lost" in text
+    assert "within half the length, in that picture, of the arm&#39;s reference link" in text
+    assert "end to end less the node&#39;s total" in text
+    lost = "<b>0.0 %</b><span>of the frames lost</span><small>0 of 100; less than 5 % are allowed"
+    assert lost in text
+    assert "<pre>replay run --skill pose --bag /data/bag --param provider:=cpu --output " in text
 
 
 def test_runs_are_named_and_the_better_value_is_marked(tmp_path: Path) -> None:
@@ -105,11 +107,14 @@ def test_runs_are_named_and_the_better_value_is_marked(tmp_path: Path) -> None:
     assert cells["odd"] == ["0.912", "0.934"]  # nobody said which is better
     assert cells["end to end p50 / p99 [ms]"] == ["12.00 / 20.00", "12.00 / 18.00*"]
     assert cells["lost [% of the frames]"] == ["0.0*", "1.0"]
-    write_comparison(tmp_path / "page.html", runs, names)
+    write_comparison(tmp_path / "page.html", runs, names, [Path("a"), Path("b")])
     page = (tmp_path / "page.html").read_text()
     assert "<th>b (fp32)</th>" in page
     assert "0.934*" in page
     assert "* the better value" in page
+    assert "Better values, of those that differ: b (fp32) 4, a (int8) 2." in page
+    assert "<b>0.934*</b><span>pck@0.5, b (fp32)</span><small>a (int8) 0.912" in page
+    assert "<pre>replay compare a b --output " in page
 
 
 def test_runs_of_unlike_kind_are_not_ranked() -> None:

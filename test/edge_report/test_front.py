@@ -19,6 +19,11 @@ def test_a_point_that_another_one_beats_is_not_on_the_front() -> None:
     assert pareto_front(points) == ["small", "between", "big"]
 
 
+def test_of_an_error_less_is_better() -> None:
+    points = {"big": (9.0, 0.01), "small": (1.0, 0.1), "worse": (9.0, 0.02)}
+    assert pareto_front(points, "lower") == ["small", "big"]
+
+
 def test_equal_points_are_all_on_the_front() -> None:
     assert sorted(pareto_front({"a": (1, 0.5), "b": (1, 0.5), "c": (2, 0.5)})) == ["a", "b"]
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SettingError
+from edge_worlds.tabletop.packing import packed_blocks
 from edge_worlds.tabletop.scene import (
+    HALF_WORKSPACE,
     Scene,
     SceneObject,
     packed_group,
@@ -215,3 +217,16 @@ def test_broken_scene_files_are_refused_by_line(shared_data: Path, tmp_path: Pat
         read_mesh(broken)
     with pytest.raises(SettingError, match="no object"):
         TabletopWorld(Scene("empty", ()))
+
+
+def test_packed_blocks_stand_against_each_other_and_stay_there() -> None:
+    stayed = 0
+    for seed in range(8):
+        scene = packed_blocks(np.random.default_rng(seed), 4, loose=1)
+        start = np.array([each.position for each in scene.objects])
+        world = TabletopWorld(scene)
+        assert world.in_workspace(HALF_WORKSPACE).all()
+        stayed += np.abs(world.positions - start).max() < 2e-3
+        distances = np.linalg.norm(start[:4, None, :2] - start[None, :4, :2], axis=-1)
+        assert np.sort(distances, axis=1)[:, 1].max() < 0.13  # each has a neighbour
+    assert stayed >= 5  # the others roll or fall over, as round and narrow ones do

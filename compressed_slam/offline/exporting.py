@@ -5,8 +5,7 @@ The lookup of correlation and the bundle adjustment between the steps stay outsi
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,11 +14,10 @@ from compressed_slam.correlation import CHANNELS
 from compressed_slam.encoder import STRIDE, normalise
 from compressed_slam.network import split
 from compressed_slam.update_operator import MOTION_CHANNELS, source_means
+from edge_compression.protocol import ExportModel
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from compressed_slam.network import DroidNet
@@ -30,22 +28,6 @@ PICTURE = (320, 240)
 
 _EDGES = ((8, 2), (1, 1), (3, 3), (32, 8))  # with their sources: usual, least, localising, most
 _MAPS = ("rows", "columns")
-
-
-class EngineModel(NamedTuple):
-    """One network of the bundle.
-
-    Attributes:
-        network: to export.
-        inputs: of its `forward`, in order; a dimension with a name is dynamic.
-        outputs: as it returns them.
-        examples: inputs; the first is usual, the last as large as they get.
-    """
-
-    network: nn.Module
-    inputs: Sequence[TensorSpec]
-    outputs: Sequence[TensorSpec]
-    examples: Sequence[dict[str, Tensor]]
 
 
 class FeatureEncoder(nn.Module):
@@ -79,18 +61,26 @@ class UpdateStep(nn.Module):
 
     def __init__(self, droid: DroidNet) -> None:
         super().__init__()
-        self.operator = copy.deepcopy(droid.update)
-        del self.operator.agg.upmask
+        # Without its upmask the operator is no part of this module, only its other layers are.
+        self._whole = (droid.update,)
+        parts = {
+            **dict(droid.update.named_children()),
+            **{f"agg_{name}": part for name, part in droid.update.agg.named_children()},
+        }
+        for name, part in parts.items():
+            if name not in {"agg", "agg_upmask"}:
+                self.add_module(name, part)
 
     def forward(
         self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, means: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return `net`, `delta`, `weight`, `eta`, see `Update`; `means`: see `source_means`."""
-        net, delta, weight = self.operator.match(net, inp, corr, motion)
-        return net, delta, weight, self.operator.agg.damping(net, means)
+        [operator] = self._whole
+        net, delta, weight = operator.match(net, inp, corr, motion)
+        return net, delta, weight, operator.agg.damping(net, means)
 
 
-def engine_models(droid: DroidNet) -> dict[str, EngineModel]:
+def export_models(droid: DroidNet) -> dict[str, ExportModel]:
     """Return what a bundle of these networks has, by model."""
     config = droid.config()
     image = TensorSpec(
@@ -119,11 +109,11 @@ def engine_models(droid: DroidNet) -> dict[str, EngineModel]:
         TensorSpec(name="eta", shape=("sources", *_MAPS), dtype="float32"),
     ]
     return {
-        "fnet": EngineModel(
+        "fnet": ExportModel(
             FeatureEncoder(droid), [image], [_maps("fmap", "pictures", config.features)], pictures
         ),
-        "cnet": EngineModel(ContextEncoder(droid), [image], [net, inp], pictures),
-        "update": EngineModel(
+        "cnet": ExportModel(ContextEncoder(droid), [image], [net, inp], pictures),
+        "update": ExportModel(
             UpdateStep(droid),
             step_inputs,
             step_outputs,

@@ -1,0 +1,122 @@
+"""Where mapping is done: in the call that asks for it, or in a thread beside tracking."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Work = Callable[[], None]
+
+_LOG = logging.getLogger(__name__)
+_NICE = 5
+
+
+class Executor(Protocol):
+    """Does one thing after the other."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more keyframes may be given; only who gives them makes that false."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way or waits."""
+
+    def give(self, work: Work) -> None:
+        """Do it, now or later."""
+
+    def wait(self) -> None:
+        """Return when all is done that was given."""
+
+    def close(self) -> None:
+        """Finish what is under way, and do nothing more."""
+
+
+class Inline:
+    """Does everything at once: for recordings, which wait, and the same every time."""
+
+    has_room = True
+    idle = True
+
+    def give(self, work: Work) -> None:
+        """Do it now."""
+        work()
+
+    def wait(self) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Beside:
+    """A thread with a bounded queue, which yields the processor to who tracks.
+
+    What the work raises is logged, and the next is done.
+    """
+
+    def __init__(self, name: str, waiting: int) -> None:
+        """`waiting`: at most so many wait for the one that is done."""
+        self._most = waiting
+        self._queue: deque[Work] = deque()
+        self._changed = threading.Condition()
+        self._busy = self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        """See `Executor`."""
+        return len(self._queue) < self._most
+
+    @property
+    def idle(self) -> bool:
+        """See `Executor`."""
+        return not (self._queue or self._busy)
+
+    def give(self, work: Work) -> None:
+        """See `Executor`."""
+        with self._changed:
+            self._queue.append(work)
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """See `Executor`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.idle)
+
+    def close(self) -> None:
+        """See `Executor`."""
+        with self._changed:
+            self._closed = True
+            self._queue.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        # Of this thread alone, as Linux has it; a system may not.
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except Exception:  # noqa: BLE001 - the next one is done
+                _LOG.exception("mapping failed; the map stays as it was before this keyframe")
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _next(self) -> Work | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            if self._closed:
+                return None
+            self._busy = True
+            return self._queue.popleft()
