@@ -296,12 +296,17 @@ def _row(results: Sequence[Mapping[str, Any]]) -> dict[str, object]:
         interval = (
             wilson(sum(each.completed for each in episodes), len(episodes))
             if name == "completion"
-            else bootstrap(episodes, lambda some, name=name: getattr(summarise(some), name))
+            else bootstrap(episodes, partial(_summary_value, name))
         )
         row[name.replace("_", " ")] = _percent(value, interval)
     row["pushes per run"] = round(float(np.mean([each.pushes for each in episodes])), 2)
     row["decision [ms]"] = round(_decision(results), 2)
     return row
+
+
+def _summary_value(name: str, episodes: Sequence[Episode]) -> float:
+    value: float = getattr(summarise(episodes), name)
+    return value
 
 
 def _percent(value: float, interval: tuple[float, float]) -> str:
@@ -313,5 +318,4 @@ def _percent(value: float, interval: tuple[float, float]) -> str:
 
 def _picture(result: Mapping[str, Any]) -> NDArray[np.uint8]:
     encoded = np.frombuffer(base64.b64decode(result["sheet"]), np.uint8)
-    picture: NDArray[np.uint8] = cv2.imdecode(encoded, cv2.IMREAD_COLOR).astype(np.uint8)
-    return picture
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)

@@ -251,13 +251,26 @@ def allowed_actions(
         if barred is not None:
             allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects
-    rows, columns = np.ogrid[: known.shape[0], : known.shape[1]]
+    far = _elsewhere(workspace.resolution)
+    reach = len(far) // 2
     for action in useless:
         row, column = action.cell
-        near = np.hypot(rows - row, columns - column) * workspace.resolution <= _SAME_PLACE
+        top, left = max(row - reach, 0), max(column - reach, 0)
+        about = np.s_[top : row + reach + 1, left : column + reach + 1]
+        inside = far[top - row + reach :, left - column + reach :]
         for k in _same_channels(action):
-            allowed[k] &= ~near
+            window = allowed[k][about]
+            window &= inside[: window.shape[0], : window.shape[1]]
     return allowed
+
+
+@lru_cache(maxsize=8)
+def _elsewhere(resolution: float) -> NDArray[np.bool_]:
+    """Which cells (n, n) are not taken as the same as that in the middle."""
+    reach = int(_SAME_PLACE / resolution)
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    far: NDArray[np.bool_] = np.hypot(rows, columns) * resolution > _SAME_PLACE
+    return far
 
 
 @lru_cache(maxsize=8)

@@ -98,7 +98,8 @@ class VPGNet(nn.Module):
         ]
         margin = (_PADDED - _ZOOMED) // 4
         inside = slice(margin, margin + _SIDE)
-        return self(*inputs)[..., inside, inside].flatten(0, 1)
+        values: Tensor = self(*inputs)
+        return values[..., inside, inside].flatten(0, 1)
 
 
 def load_vpg(state: Mapping[str, Tensor]) -> VPGNet:

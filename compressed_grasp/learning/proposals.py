@@ -37,8 +37,7 @@ class NetworkProposer:
         height = torch.from_numpy(np.nan_to_num(seen.height))[None, None]
         with torch.no_grad():
             q = self._network(height)[0].numpy()
-        nowhere = np.zeros(SPACE.shape, bool)  # to be kept clear of
-        allowed = allowed_actions(seen, object_cells(seen), nowhere, SPACE)
+        allowed = allowed_actions(seen, object_cells(seen), SPACE)
         return (
             _drawn(q[ANGLES:], allowed[ANGLES:], _GRASPS, rng),
             _drawn(q[:ANGLES], allowed[:ANGLES], _PUSHES, rng),
@@ -50,7 +49,7 @@ def _drawn(
 ) -> list[Cell]:
     # The largest of values with Gumbel noise are a Boltzmann sample without replacement.
     keys = np.where(allowed, q / _TEMPERATURE + rng.gumbel(size=q.shape), -np.inf)
-    count = min(count, np.count_nonzero(allowed))
+    count = min(count, int(np.count_nonzero(allowed)))
     if not count:
         return []
     best = np.argpartition(keys, -count, axis=None)[-count:]

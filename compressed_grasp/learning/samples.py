@@ -136,6 +136,6 @@ def _moved(
     shift = rng.integers(-_SHIFT, _SHIFT + 1, 2)
     offset = middle + shift - linear @ (middle, middle)
     affine = np.column_stack([linear, offset])
-    picture = cv2.warpAffine(picture, affine, (side, side), flags=cv2.INTER_NEAREST)
+    turned = cv2.warpAffine(picture, affine, (side, side), flags=cv2.INTER_NEAREST)
     moved = np.rint(cell @ linear.T + offset).astype(np.int64)
-    return picture, moved, angle % ANGLES
+    return turned.astype(np.float32), moved, angle % ANGLES

@@ -48,7 +48,10 @@ class Trainer:
         if settings.device == "cuda" and not torch.cuda.is_available():
             message = "device cuda: torch finds no GPU; give device: cpu"
             raise SettingError(message)
-        self.network = network.to(settings.device, memory_format=torch.channels_last)
+        self.network = network.to(settings.device)
+        for parameter in self.network.parameters():
+            if parameter.dim() == 4:  # noqa: PLR2004 - of convolutions
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.curve: list[tuple[int, float]] = []
         self.seconds = 0.0
         self._settings = settings

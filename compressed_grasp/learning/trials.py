@@ -72,7 +72,10 @@ def to_millimetres(seen: HeightMap) -> NDArray[np.uint8]:
 
 def to_metres(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return heights [m] as the network takes them, 0 where unseen."""
-    return np.where(packed == _UNSEEN, 0, packed).astype(np.float32) / np.float32(_MILLIMETRES)
+    metres: NDArray[np.float32] = np.where(packed == _UNSEEN, 0, packed / _MILLIMETRES).astype(
+        np.float32
+    )
+    return metres
 
 
 def make_trials(rng: np.random.Generator, scenes: int, propose: Proposer | None = None) -> Trials:

@@ -17,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -154,16 +155,32 @@ class Client:
     def decide(self) -> MultiDOFJointTrajectory:
         """Ask, and return the action that came."""
         self.actions.clear()
-        response = self.call("decide")
+        response = self.ask()
         assert response.success, response.message
         self.spin_until(lambda: self.actions)
         return self.actions[0]
 
+    def ask(self) -> Any:  # noqa: ANN401
+        """Ask until it is about the newest image, which may still be on its way; how it answers."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            response = self.call("decide")
+            is_newest = f" {self._second}." in response.message or not response.success
+            if is_newest and "no image yet" not in response.message:
+                return response
+            assert time.monotonic() < end, response.message
+            self.spin(0.2)
+
     def said(self) -> str:
         """Return what the next diagnostics say of the last decision."""
-        self._diagnostics.clear()
-        self.spin_until(lambda: self._diagnostics)
-        [status] = [s for s in self._diagnostics[0].status if s.name == "grasp: inference"]
+        now = self.node.get_clock().now().nanoseconds
+
+        def is_newer() -> bool:
+            stamps = [Time.from_msg(each.header.stamp) for each in self._diagnostics[-1:]]
+            return any(stamp.nanoseconds > now for stamp in stamps)
+
+        self.spin_until(is_newer)
+        [status] = [s for s in self._diagnostics[-1].status if s.name == "grasp: inference"]
         return str({value.key: value.value for value in status.values}.get("decision", ""))
 
     def spin_until(self, done: Callable[[], object]) -> None:

@@ -187,6 +187,6 @@ def test_a_workspace_or_camera_pose_that_cannot_be_is_refused_in_one_line(
         if said not in log.read_text():
             client.wait_for_node()
             client.show(table((0.0, 0.0)))
-            response = client.call("decide")
+            response = client.ask()
             assert said in (response.message if not response.success else client.said())
         assert "Traceback" not in log.read_text()
