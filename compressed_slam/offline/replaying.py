@@ -187,7 +187,7 @@ def _over_time(
     )
 
 
-def draw(bgr: NDArray[Any], answers: Mapping[str, Any]) -> NDArray[Any]:
+def draw(bgr: NDArray[np.uint8], answers: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Write the corrected position, or that it is not known, on a copy of an image."""
     import cv2
 
@@ -195,7 +195,7 @@ def draw(bgr: NDArray[Any], answers: Mapping[str, Any]) -> NDArray[Any]:
     at = message.pose.pose.position
     known = np.asarray(message.pose.covariance).reshape(6, 6).diagonal()[:3].sum() < _UNKNOWN
     text = f"{at.x:+.2f} {at.y:+.2f} {at.z:+.2f} m" if known else "not known"
-    drawn = bgr.copy()
+    drawn: NDArray[np.uint8] = bgr.copy()
     for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
         cv2.putText(
             drawn, text, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thickness, cv2.LINE_AA
