@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressed_slam.evaluation import absolute_error, relative_error
+from compressed_slam.offline.presets import preset_of_layout
 from edge_replay.protocol import Curve, Score
 from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
@@ -86,7 +87,7 @@ def alignment_of(parameters: Mapping[str, str]) -> Alignment:
 def node_parameters(inputs: Collection[str], layout: str | None) -> dict[str, str]:
     """Choose the camera mode by what a recording has, and the preset by its data set."""
     mode = "rgbd" if "depth" in inputs else "stereo" if "right/image" in inputs else "mono"
-    return {"camera_mode": mode, "preset": "euroc" if layout == "euroc" else "tum"}
+    return {"camera_mode": mode, "preset": preset_of_layout(layout)}
 
 
 def score(run: PlayedRun) -> Score | None:
