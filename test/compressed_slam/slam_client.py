@@ -158,9 +158,14 @@ class Slam:
         return answer
 
     def begin(self, index: int, **how: Any) -> None:  # noqa: ANN401
-        """Send a shot ahead: of the very first, nobody knows whether depth or a pair will come."""
-        self.show(index, **how)
-        time.sleep(0.5)
+        """Have a map begin with a shot.
+
+        Of the very first image nobody knows whether depth, or a right one, will come with it.
+        """
+        while self.told().get("keyframes in memory", "0") == "0":
+            self.show(index, **how)
+        while not self.odometry.empty():
+            self.odometry.get()
 
     def matching(self, words: str) -> list[str]:
         return [line for line in self.lines if words in line]
