@@ -113,7 +113,7 @@ def require_within_reach(
         SettingError: it is not.
     """
     goes = {group.name: range(_whole(group.filters, 1.0, multiple_of)) for group in groups}
-    least = measure.sizes(skill.models(without(skill, network, data, goes), data))
+    least = measure.sizes(skill.models(without(skill, network, data, goes), data), keep)
     if any(least[name] > most for name, most in keep.items()):
         reached = ", ".join(f"{1 - least[name] / full[name]:.3f} of the {name}" for name in keep)
         message = (
@@ -151,7 +151,8 @@ def solve(
         if key not in known:
             # Which filters go does not matter for the size.
             goes = {name: range(count) for name, count in plan.items()}
-            known[key] = measure.sizes(skill.models(without(skill, network, data, goes), data))
+            smaller = without(skill, network, data, goes)
+            known[key] = measure.sizes(skill.models(smaller, data), keep)
         return known[key]
 
     def fits(plan: Counts) -> bool:
@@ -160,7 +161,7 @@ def solve(
     def used(plan: Counts) -> float:
         return math.prod(size(plan)[name] / most for name, most in keep.items())
 
-    full = measure.sizes(skill.models(network, data))
+    full = measure.sizes(skill.models(network, data), keep)
     require_within_reach(
         skill, network, data, groups, keep=keep, full=full, multiple_of=multiple_of
     )

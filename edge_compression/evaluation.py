@@ -7,9 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from edge_compression.export import torch_runs
+from edge_compression.job import TOOLS
 from edge_compression.training_state import weights_digest
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
+from edge_runtime.host import tool_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,11 +88,12 @@ class Evaluations:
         return self._once(key, lambda: evaluate(self._skill, runs(), data, split))
 
     def key(self, identity: str, data: BaseModel, split: Split) -> str:
-        """Return the name under which an evaluation is kept."""
+        """Return the name under which an evaluation is kept; other libraries, other names."""
         described = data.model_dump_json()
         if described not in self._digests:
             self._digests[described] = self._skill.data_digest(data)
         parts = [self._skill.name, identity, described, self._digests[described], split]
+        parts += [f"{name} {version}" for name, version in tool_versions(*TOOLS).items()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def known(self, key: str) -> Metrics | None:

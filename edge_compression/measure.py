@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -40,11 +40,24 @@ def macs(network: nn.Module, inputs: Mapping[str, Tensor]) -> int:
     return flops // 2
 
 
-def sizes(models: Mapping[str, ExportModel]) -> dict[str, int]:
-    """Return what pruning lessens: "macs" of one frame or decision, and "parameters"."""
-    work = sum(model.calls * macs(model.network, model.examples[0]) for model in models.values())
-    count = parameters(*(model.network for model in models.values()))
-    return {"macs": round(work), "parameters": count}
+def sizes(
+    models: Mapping[str, ExportModel], wanted: Iterable[str] = ("macs", "parameters")
+) -> dict[str, int]:
+    """Return what is wanted of what pruning lessens.
+
+    "macs" are those of one frame or decision, and take a run of every model; "parameters" are of
+    all models.
+    """
+    found = {}
+    for name in wanted:
+        if name == "macs":
+            each = (
+                model.calls * macs(model.network, model.examples[0]) for model in models.values()
+            )
+            found[name] = round(sum(each))
+        else:
+            found[name] = parameters(*(model.network for model in models.values()))
+    return found
 
 
 def latencies(

@@ -120,6 +120,25 @@ def test_its_engines_do_what_the_report_says(tracked: Path) -> None:
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def test_every_model_is_fitted_to_this_device(
+    tracked: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bundle = str(tracked / "out" / "bundle")
+    assert main(["inspect", bundle]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "models fnet, cnet, update" in printed
+    assert "update runs 2 times for a frame or decision" in printed
+    assert "limit of close at least 0.1000" in printed
+
+    assert main(["build", bundle, "--provider", "cpu", "--json"]) == 0
+    [device] = json.loads(capsys.readouterr().out)["devices"].values()
+    assert list(device["choices"]) == MODELS
+
+
 def test_a_tensor_is_kept_in_float_by_its_models_name(tracked: Path) -> None:
     tensors = read_report(tracked / "out").tensors
     assert set(tensors) >= {"fnet/cpu.onnx", "cnet/cpu.onnx", "update/cpu.onnx"}

@@ -22,6 +22,7 @@ from edge_compression.recipe import TrainSettings
 from edge_compression.results import read_report
 from edge_compression.training import train
 from edge_compression.training_state import weights_digest
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,6 +78,14 @@ def test_the_best_weights_are_kept_and_training_ends_when_it_gets_worse(
     assert evaluate_network(skill, network, skill.data_model())["pixels"] == values[best]
     kept = read_checkpoint(tmp_path / "state.pt")
     assert all(torch.equal(kept["best"][k], v) for k, v in network.state_dict().items())
+
+
+def test_a_gpu_that_is_not_there_is_refused(
+    skill: SupervisedSkill, fresh: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingError, match="torch finds no GPU: choose cpu"):
+        _train(skill, fresh, tmp_path / "state.pt", device="cuda")
 
 
 def test_without_evaluations_the_last_weights_stay(
