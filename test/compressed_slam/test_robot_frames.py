@@ -1,4 +1,4 @@
-"""From the tracker's optical frames to a robot's, and to TF; tf2_ros, without a wheel, is doubled."""
+"""From the tracker's optical frames to a robot's, and to TF; tf2_ros has no wheel: a double."""
 
 from __future__ import annotations
 
