@@ -15,7 +15,7 @@ from setuptools import find_packages, setup
 PACKAGE = "compressed_grasp"
 # colcon runs this file in the source tree and, with --symlink-install, in a tree of links to it.
 ROOT = Path(__file__).absolute().parent
-SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "models/**/*")
+SHARED = ("launch/*.launch.py", "config/**/*.yaml", "config/*.xml", "config/*.rviz", "models/**/*")
 ROS = ("rclpy[fastrtps]", "diagnostic-msgs", "geometry-msgs", "lifecycle-msgs", "rcl-interfaces")
 ROS += ("nav-msgs", "sensor-msgs", "std-msgs", "std-srvs", "trajectory-msgs", "visualization-msgs")
 

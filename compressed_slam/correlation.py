@@ -109,6 +109,9 @@ class Correlation(ABC):
             for level in range(LEVELS):
                 self._look(parts, level, positions, around[level])
 
+        if torch.get_num_threads() == 1:
+            list(map(look, edges, positions, around))
+            return out
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(look, edges, positions, around))
         return out

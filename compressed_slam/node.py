@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from compressed_slam.droid_operator import DroidOperator
 from compressed_slam.engines import EngineNetworks
@@ -76,6 +77,8 @@ class SlamNode(SkillNode[Located]):
         [[_, _, height, width]] = bundle.manifest.models["fnet"].examples[0].values()
         self._pixels = height * width
         self._settings = preset(self.parameters["preset"])
+        if threads := self.parameters["threads"]:
+            torch.set_num_threads(threads)  # of the geometry, as of each network
         self._operator = self.operator(engines)
 
     def operator(self, engines: Mapping[str, Engine]) -> Operator:

@@ -94,7 +94,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         metavar="FOLDER",
-        help="images (.png, .jpg), or a sequence of TUM, EuRoC, 7-Scenes, TartanAir or NDDS",
+        help="images (.png, .jpg), or a sequence of TUM, ETH3D, EuRoC, 7-Scenes, TartanAir or NDDS",
     )
     parser.add_argument("bag", type=Path, metavar="BAG", help="bag directory to make")
     parser.add_argument(

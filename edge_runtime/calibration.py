@@ -65,13 +65,14 @@ class Calibration:
             projection[:2, 2] -= (info.roi.x_offset, info.roi.y_offset)
             projection[:2] /= binning[:, None]
         turn = np.array(info.r, float).reshape(3, 3)
+        turned = not (rectified or of_p) and np.isfinite(turn).all() and turn.any()
         return cls(
             (info.roi.width or info.width) // int(binning[0]),
             (info.roi.height or info.height) // int(binning[1]),
             matrix,
             distortion,
             model,
-            turn if not (rectified or of_p) and turn.any() else None,
+            turn if turned else None,
             projection,
         )
 

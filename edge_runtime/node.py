@@ -109,7 +109,10 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
 
     @abstractmethod
     def unload(self) -> None:
-        """Let go of the engines and what `load` made. Called in cleanup and after a failed load."""
+        """Let go of the engines and what `load` made.
+
+        Called in cleanup, at the end, and after a failed load; also where nothing was loaded.
+        """
 
     def reset(self) -> None:
         """Forget earlier frames: the next one is a first one.
@@ -252,8 +255,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         self._reporter.survived(error)
 
     def destroy_node(self) -> None:
-        """Stop the worker before the publishers go."""
+        """Stop, and let go of what was loaded, before the publishers go."""
         self._stop()
+        self._release()
         super().destroy_node()
 
     def _reject(self, kind: str, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import inspect
 import os
 import re
@@ -80,6 +81,9 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         return _spin(node, stop)
     finally:
         rclpy.shutdown()
+        # The interpreter's last collection looks through all that torch and Numba have made, for
+        # seconds on a busy robot: longer than a launch waits before it insists.
+        gc.freeze()
 
 
 def _spin(node: SkillNode[Any], stop: threading.Event) -> int:

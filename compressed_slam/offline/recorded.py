@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from compressed_slam.frame import Frame
+from compressed_slam.offline.presets import preset_of_layout
 from compressed_slam.undistortion import FRAMINGS, Rectifier, stereo_rectifiers
 from edge_replay.datasets.layouts import fitting_layouts, open_sequence
 from edge_runtime.calibration import Calibration
@@ -32,7 +33,6 @@ Mode = Literal["mono", "rgbd", "stereo"]
 _SIZE = (320, 240)
 _METRES, _RATE = 5.0, 15.0  # of a walk through a room; frames a second
 _SECOND = 1_000_000_000
-_PRESETS = {"euroc": "euroc"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def open_recording(
 
 def preset_of(folder: Path) -> str:
     """Name the settings that fit the data set that a folder is of."""
-    return _PRESETS.get(next(iter(fitting_layouts(folder)), ""), "tum")
+    return preset_of_layout(next(iter(fitting_layouts(folder)), None))
 
 
 def _frame(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressed_slam.evaluation import absolute_error, relative_error
+from compressed_slam.offline.presets import preset_of_layout
 from edge_replay.protocol import Curve, Score
 from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
@@ -86,7 +87,7 @@ def alignment_of(parameters: Mapping[str, str]) -> Alignment:
 def node_parameters(inputs: Collection[str], layout: str | None) -> dict[str, str]:
     """Choose the camera mode by what a recording has, and the preset by its data set."""
     mode = "rgbd" if "depth" in inputs else "stereo" if "right/image" in inputs else "mono"
-    return {"camera_mode": mode, "preset": "euroc" if layout == "euroc" else "tum"}
+    return {"camera_mode": mode, "preset": preset_of_layout(layout)}
 
 
 def score(run: PlayedRun) -> Score | None:
@@ -187,7 +188,7 @@ def _over_time(
     )
 
 
-def draw(bgr: NDArray[Any], answers: Mapping[str, Any]) -> NDArray[Any]:
+def draw(bgr: NDArray[np.uint8], answers: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Write the corrected position, or that it is not known, on a copy of an image."""
     import cv2
 
@@ -195,7 +196,7 @@ def draw(bgr: NDArray[Any], answers: Mapping[str, Any]) -> NDArray[Any]:
     at = message.pose.pose.position
     known = np.asarray(message.pose.covariance).reshape(6, 6).diagonal()[:3].sum() < _UNKNOWN
     text = f"{at.x:+.2f} {at.y:+.2f} {at.z:+.2f} m" if known else "not known"
-    drawn = bgr.copy()
+    drawn: NDArray[np.uint8] = bgr.copy()
     for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
         cv2.putText(
             drawn, text, (8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thickness, cv2.LINE_AA

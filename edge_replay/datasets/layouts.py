@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_replay.datasets.eth3d import CALIBRATION_FILE, read_eth3d
 from edge_replay.datasets.euroc import read_euroc
 from edge_replay.datasets.ndds import CAMERA_FILE, read_ndds
 from edge_replay.datasets.scenes import POSE_FILE, read_scenes
@@ -27,18 +28,25 @@ class Layout:
     Attributes:
         sign: what tells them from others, as a pattern of paths below the folder.
         read: makes a sequence of a folder that has the sign.
+        beside: a file that must be there, too.
+        unless: a file that tells of another data set.
     """
 
     sign: str
     read: Callable[[Path], FolderSequence]
+    beside: str = ""
+    unless: str = ""
 
     def fits(self, folder: Path) -> bool:
         """Whether the folder has the sign."""
-        return next(folder.glob(self.sign), None) is not None
+        if self.unless and (folder / self.unless).is_file():
+            return False
+        return next(folder.glob(self.sign), None) is not None and (folder / self.beside).exists()
 
 
 LAYOUTS = {
-    "tum": Layout("rgb.txt", read_tum),
+    "tum": Layout("rgb.txt", read_tum, unless=CALIBRATION_FILE),
+    "eth3d": Layout(CALIBRATION_FILE, read_eth3d, beside="rgb.txt"),
     "euroc": Layout("mav0/cam0/data.csv", read_euroc),
     "7scenes": Layout("frame-*.color.png", read_seven_scenes),
     "tartanair": Layout("image_left/*_left.png", read_tartanair),

@@ -47,9 +47,25 @@ def read_tum(folder: Path) -> FolderSequence:
     Raises:
         SettingError: a list or `intrinsics.txt` cannot be read.
     """
+    camera, depth_scale = _camera(folder, has_depth=(folder / "depth.txt").is_file())
+    return rgbd_sequence(folder, camera, depth_scale)
+
+
+def rgbd_sequence(
+    folder: Path, camera: Calibration | None, depth_scale: float | None
+) -> FolderSequence:
+    """Read the lists of a folder whose camera is known, or None.
+
+    Args:
+        folder: with `rgb.txt`, and perhaps `depth.txt` and `groundtruth.txt`.
+        camera: of the images.
+        depth_scale: units of a depth image per metre; None leaves depth out.
+
+    Raises:
+        SettingError: a list cannot be read.
+    """
     images = read_list(folder)
     has_depth = (folder / "depth.txt").is_file()
-    camera, depth_scale = _camera(folder, has_depth=has_depth)
     depths: list[Callable[[], NDArray[np.float32]] | None] = []
     if has_depth and depth_scale is not None:
         found = read_list(folder, "depth.txt")

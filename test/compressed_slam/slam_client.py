@@ -97,7 +97,9 @@ class Slam:
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._clients: dict[str, Any] = {}
+        self._clients = {
+            name: self.node.create_client(Trigger, f"slam/{name}") for name in ("reset", "save_map")
+        }
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._spin),
@@ -158,9 +160,14 @@ class Slam:
         return answer
 
     def begin(self, index: int, **how: Any) -> None:  # noqa: ANN401
-        """Send a shot ahead: of the very first, nobody knows whether depth or a pair will come."""
-        self.show(index, **how)
-        time.sleep(0.5)
+        """Have a map begin with a shot.
+
+        Of the very first image nobody knows whether depth, or a right one, will come with it.
+        """
+        while self.told().get("keyframes in memory", "0") == "0":
+            self.show(index, **how)
+        while not self.odometry.empty():
+            self.odometry.get()
 
     def matching(self, words: str) -> list[str]:
         return [line for line in self.lines if words in line]
@@ -178,10 +185,8 @@ class Slam:
         time.sleep(0.3)
 
     def call(self, name: str) -> Any:  # noqa: ANN401
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = self.node.create_client(Trigger, f"slam/{name}")
-            assert client.wait_for_service(PATIENCE_S)
+        client = self._clients[name]
+        assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(Trigger.Request())
         self.until(future.done, name)
         return future.result()

@@ -116,4 +116,5 @@ def test_the_camera_mode_follows_what_the_recording_has() -> None:
     assert node_parameters({"image", "depth"}, "tum") == {"camera_mode": "rgbd", "preset": "tum"}
     stereo = {"image", "right/image", "camera_info", "right/camera_info"}
     assert node_parameters(stereo, "euroc") == {"camera_mode": "stereo", "preset": "euroc"}
+    assert node_parameters({"image", "depth"}, "eth3d")["preset"] == "eth3d"
     assert node_parameters({"image"}, None) == {"camera_mode": "mono", "preset": "tum"}

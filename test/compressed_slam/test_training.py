@@ -311,7 +311,7 @@ def test_the_command_trains_measures_and_refuses(
     assert main(["train", str(path), "--output", str(tmp_path / "out")]) == 0
     assert "ate" in capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert {"ate", "tracked", "within_1px"} <= set(report["variants"][0]["accuracy"])
+    assert {"ate", "tracked", "within_1px"} <= set(report["variant"]["accuracy"])
     assert (tmp_path / "out" / "trained.pt").is_file()
 
     recipe["network"] = {"widths": {"hidden": 0}}

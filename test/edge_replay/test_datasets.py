@@ -74,6 +74,17 @@ def write_tum(folder: Path) -> None:
     )
 
 
+def write_eth3d(folder: Path) -> None:
+    """As TUM's, with depth of its own scale and a camera without distortion."""
+    write_tum(folder)
+    (folder / "intrinsics.txt").unlink()
+    (folder / "calibration.txt").write_text("50 51 31.5 23.5\n")
+    units = depth_units()
+    units[units == 1500] = 7500
+    for path in (folder / "depth").iterdir():
+        write_image(path, units)
+
+
 SENSOR = """# General sensor definitions.
 sensor_type: camera
 comment: VI-Sensor
@@ -172,6 +183,7 @@ def write_views(folder: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "tum": write_tum,
+    "eth3d": write_eth3d,
     "euroc": write_euroc,
     "7scenes": write_seven_scenes,
     "tartanair": write_tartanair,
@@ -251,6 +263,10 @@ def test_cameras_are_those_of_the_folder(tmp_path: Path) -> None:
     expected = np.eye(4)
     expected[0, 3] = -0.11  # the left camera stands left of the right one
     np.testing.assert_allclose(euroc.right_camera.from_left, expected, atol=1e-12)
+    eth3d = open_sequence(made("eth3d", tmp_path / "eth3d")).camera
+    assert (eth3d.width, eth3d.height) == (64, 48)
+    assert eth3d.matrix.tolist() == camera.matrix.tolist()
+    assert not eth3d.distortion.any()
     ndds = open_sequence(made("ndds", tmp_path / "ndds"))
     assert ndds.camera.matrix.tolist() == camera.matrix.tolist()
     assert ndds.notes == (f"{6 * COUNT} pictures of masks or depth are left out",)
@@ -378,7 +394,7 @@ def test_folders_that_are_none_are_told_what_was_looked_for(tmp_path: Path) -> N
     scenes = made("7scenes", tmp_path / "seq-01")
     with pytest.raises(SettingError, match="give its subfolder seq-01"):
         open_sequence(tmp_path)
-    with pytest.raises(SettingError, match="layout 'kitti' is unknown: choose one of tum, euroc"):
+    with pytest.raises(SettingError, match="layout 'kitti' is unknown: choose one of tum, eth3d"):
         open_sequence(scenes, "kitti")
     with pytest.raises(SettingError, match=r"is no euroc sequence: it has no mav0/cam0/data\.csv"):
         open_sequence(scenes, "euroc")

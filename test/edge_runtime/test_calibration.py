@@ -26,6 +26,7 @@ def camera_info(**changes: object) -> SimpleNamespace:
         "width": 640,
         "height": 480,
         "k": K,
+        "r": [0.0] * 9,
         "p": NONE,
         "d": [],
         "distortion_model": "plumb_bob",
@@ -165,3 +166,22 @@ def test_a_camera_info_that_contradicts_itself_or_the_image_is_refused_in_one_li
     assert "\n" not in str(caught.value)
     for word in ["input 'image'", *words]:
         assert word in str(caught.value)
+
+
+def test_a_pair_is_told_how_it_is_rectified() -> None:
+    turn = [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    info = camera_info(p=P, r=turn, binning_x=2, binning_y=2)
+    raw = calibration(info, 320, 240)
+    assert raw is not None
+    assert raw.rotation is not None
+    assert raw.projection is not None
+    assert raw.rotation.ravel().tolist() == turn
+    assert (-raw.projection[0, 3] / raw.projection[0, 0]) == pytest.approx(0.1)  # metres
+    assert raw.projection[0, :3].tolist() == [290.0, 0.0, 155.0]
+    rectified = calibration(info, 320, 240, rectified=True)
+    assert rectified is not None
+    assert rectified.rotation is None
+    single = calibration(camera_info(r=[math.nan] * 9))
+    assert single is not None
+    assert single.rotation is None
+    assert single.projection is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -27,3 +27,15 @@ def test_config_file_holds_every_parameter_with_its_default(file: str, node: Nod
     assert section == {setting.name: setting.default for setting in node.parameters}
     for setting in node.parameters:
         assert type(section[setting.name]) is type(setting.default), setting.name
+
+
+def test_rviz_shows_topics_of_the_node() -> None:
+    document = yaml.safe_load((CONFIG / "slam.rviz").read_text())
+    shown = {display["Topic"]["Value"] for display in _displays(document) if "Topic" in display}
+    assert shown == {SLAM.resolve(output.topic) for output in SLAM.outputs}
+    assert document["Visualization Manager"]["Global Options"]["Fixed Frame"] == "map"
+
+
+def _displays(document: dict[str, Any]) -> list[dict[str, Any]]:
+    displays: list[dict[str, Any]] = document["Visualization Manager"]["Displays"]
+    return displays

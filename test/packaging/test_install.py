@@ -30,7 +30,13 @@ def run(*command: object, cwd: Path) -> None:
 def shared() -> list[str]:
     """What must be found below share/compressed_grasp."""
     files = ["package.xml"]
-    patterns = ["launch/*.launch.py", "config/*.xml", "config/*.yaml", "config/recipes/*.yaml"]
+    patterns = [
+        "launch/*.launch.py",
+        "config/*.rviz",
+        "config/*.xml",
+        "config/*.yaml",
+        "config/recipes/*.yaml",
+    ]
     for pattern in (*patterns, "models/**/*"):
         found = sorted(path for path in ROOT.glob(pattern) if path.is_file())
         assert found, f"the repository has no {pattern}"

@@ -57,6 +57,7 @@ def test_the_centre_of_a_binned_window_lies_on_the_optical_axis(
     info = SimpleNamespace(
         width=640,
         height=480,
+        r=[0.0] * 9,
         k=[600.0, 0, 320, 0, 600, 240, 0, 0, 1],
         p=[0.0] * 12,
         d=[],
