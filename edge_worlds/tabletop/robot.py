@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 
 def _scene(args: argparse.Namespace) -> Scene:
-    from edge_worlds.tabletop.scene import packed_group, random_pile, read_scene
+    from edge_worlds.tabletop.packing import packed_blocks
+    from edge_worlds.tabletop.scene import random_pile, read_scene
 
     if args.scene is not None:
         return read_scene(args.scene, args.meshes or args.scene.parent)
-    make, count = (random_pile, args.pile) if args.pile else (packed_group, args.packed)
+    make, count = (random_pile, args.pile) if args.pile else (packed_blocks, args.packed)
     return make(np.random.default_rng(args.seed), count)
 
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     scene = parser.add_mutually_exclusive_group(required=True)
     scene.add_argument("--scene", type=Path, help="a test case of VPG")
     scene.add_argument("--pile", type=_count, help="so many random objects, dropped")
-    scene.add_argument("--packed", type=_count, help="so many boxes side by side")
+    scene.add_argument("--packed", type=_count, help="so many blocks that touch")
     parser.add_argument("--meshes", type=Path, help="of the scene (default: its folder)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 PATIENCE_S = 30
+_UNDER_WAY = ("no image yet", "no usable camera info")
 CAMERA_HEIGHT = 0.7  # metres; it looks straight down on the origin
 CAMERA_POSE = f"0 0 {CAMERA_HEIGHT} 1 0 0 0"
 WIDTH, HEIGHT = 320, 240
@@ -111,14 +112,7 @@ class Client:
     def show(self, depth: np.ndarray | Image | None, *, color: bool = True, late: int = 0) -> int:
         """Publish what a camera sees, depth `late` seconds after the colour; return the stamp."""
         self._second += 10
-        info = CameraInfo(
-            height=HEIGHT,
-            width=WIDTH,
-            distortion_model="plumb_bob",
-            d=[0.0] * 5,
-            k=MATRIX.ravel(),
-        )
-        self.info.publish(self._stamped(info, 0))
+        self._publish_info()
         if depth is not None:
             message = depth if isinstance(depth, Image) else image(depth, "32FC1")
             self.depth.publish(self._stamped(message, late))
@@ -166,9 +160,10 @@ class Client:
         while True:
             response = self.call("decide")
             is_newest = f" {self._second}." in response.message or not response.success
-            if is_newest and "no image yet" not in response.message:
+            if is_newest and not any(each in response.message for each in _UNDER_WAY):
                 return response
             assert time.monotonic() < end, response.message
+            self._publish_info()
             self.spin(0.2)
 
     def said(self) -> str:
@@ -193,6 +188,16 @@ class Client:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=0.02)
+
+    def _publish_info(self) -> None:
+        info = CameraInfo(
+            height=HEIGHT,
+            width=WIDTH,
+            distortion_model="plumb_bob",
+            d=[0.0] * 5,
+            k=MATRIX.ravel(),
+        )
+        self.info.publish(self._stamped(info, 0))
 
     def _stamped(self, message: Any, later: int) -> Any:  # noqa: ANN401
         message.header.stamp.sec = self._second + later
