@@ -85,14 +85,25 @@ class Backend:
         baseline: Tensor | None,
         *,
         metric: bool,
+        yields: bool = False,
     ) -> None:
-        """`metric`: whether a sensor or a baseline gives the scale."""
+        """Begin with nothing to do.
+
+        Args:
+            settings: see there.
+            operator: finds out where pixels went.
+            intrinsics: (4,) of the maps.
+            baseline: see `Tracker`.
+            metric: whether a sensor or a baseline gives the scale.
+            yields: whether its thread lets others have the processor first.
+        """
         self._settings = settings
         self._operator = operator
         self._intrinsics = intrinsics
         self._baseline = baseline
         self._metric = metric
-        self._thread = ThreadPoolExecutor(1, "slam-backend", _yield_processor)
+        first = _yield_processor if yields else None
+        self._thread = ThreadPoolExecutor(1, "slam-backend", first)
         self._closed = threading.Event()
         self._running: Future[Correction | None] | None = None
 

@@ -69,6 +69,7 @@ class Mapper:
         baseline: Tensor | None,
         *,
         metric: bool,
+        live: bool,
     ) -> None:
         """Begin with an empty map.
 
@@ -79,6 +80,7 @@ class Mapper:
             size: (h, w) of the maps.
             baseline: see `Tracker`.
             metric: whether a sensor or a baseline gives the scale.
+            live: whether the refinement of the whole map yields to tracking.
         """
         self._settings = settings
         self._operator = operator
@@ -86,7 +88,9 @@ class Mapper:
         self._size = size
         self._baseline = baseline
         self._metric = metric
-        self._backend = Backend(settings, operator, intrinsics, baseline, metric=metric)
+        self._backend = Backend(
+            settings, operator, intrinsics, baseline, metric=metric, yields=live
+        )
         self._since_backend = 0
         self._number = self._newest = -1
         self.begin_map()

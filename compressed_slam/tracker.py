@@ -138,6 +138,7 @@ class Tracker:
             self._size,
             self._baseline,
             metric=measures_depth or baseline is not None,
+            live=live,
         )
         self._executor: Executor = Beside("slam-mapping", _WAITING) if live else Inline()
         self.postponed = 0
