@@ -54,6 +54,16 @@ def test_the_demo_compresses_serves_replays_and_reports(tmp_path: Path) -> None:
     assert {"preprocess", "engine", "clustering", "total"} <= set(played["latency_ms"])
     assert played["score"]["metrics"]["pck@0.5"] > 0.8
 
+    episode = json.loads((tmp_path / "episode" / "episode.json").read_text())
+    assert episode["actions"][-1]["remaining"] == 0
+    decided = report(tmp_path / "grasp")
+    assert decided["node"]["bundle"].startswith("grasp")
+    assert decided["playback"]["answered"] == decided["playback"]["published"] > 0
+
+    tracked = report(tmp_path / "slam")["score"]["metrics"]
+    assert tracked["tracked"] > 0.9
+    assert tracked["ate"] < 0.1  # metres
+
 
 @pytest.mark.ros
 @pytest.mark.parametrize("bag", ["fiducial_board_611", "fiducial_board_611.bag"])
