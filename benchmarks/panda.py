@@ -125,7 +125,7 @@ def judge(args: argparse.Namespace) -> None:
     usual = open_engine(bundle, "cpu").describe()["file"]
     results: dict[str, dict[str, float]] = {}
     for file in bundle.manifest.engines:
-        engine = OnnxEngine.from_file(bundle.path / file, literal=file == LITERAL)
+        engine = OnnxEngine.from_file(bundle.path / file, disable_optimisations=file == LITERAL)
         estimator = PoseEstimator.from_bundle(bundle, engine.run)
         predicted = np.stack([estimator.estimate(photo).positions for photo in photos])
         judged = ~np.isnan(truth).all(axis=(0, 2))

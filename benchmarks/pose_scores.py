@@ -10,7 +10,7 @@ import numpy as np
 from edge_compression.recipe import load_recipe
 from edge_runtime.engine import open_engine
 from edge_worlds.textures import backdrop, photograph
-from pose_fcn.accuracy import HEADLINE, pose_accuracy
+from pose_fcn.accuracy import PRIMARY_METRIC, pose_accuracy
 from pose_fcn.estimator import PoseEstimator
 from pose_fcn.skill import PoseData, PoseSkill
 
@@ -63,7 +63,7 @@ def score_table(
             np.where(scores[..., None] >= least, positions, np.nan), labels, lengths
         )
         rows[name] = {
-            HEADLINE: accuracy[HEADLINE],
+            PRIMARY_METRIC: accuracy[PRIMARY_METRIC],
             "found": accuracy["found"],
         }
         for kind, false_scores in without.items():

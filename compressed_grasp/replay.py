@@ -83,7 +83,7 @@ class GraspReplay:
             metrics[Q_LOSS] = float(np.mean(losses))
         return Score(
             metrics=metrics,
-            headline=SAME_ACTION,
+            primary_metric=SAME_ACTION,
             labelled=0,
             answered=len(decided),
             better={SAME_ACTION: "higher", SAME_KIND: "higher", Q_LOSS: "lower"},

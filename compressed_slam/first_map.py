@@ -15,7 +15,7 @@ _AT_ONCE = 3  # keyframes that need no guess from the one before
 _FARTHEST = 0.2  # of the mean disparity; becomes the nearest when it is reversed
 
 
-def choose_valley(graph: FactorGraph, keyframes: Keyframes) -> None:
+def resolve_depth_reversal(graph: FactorGraph, keyframes: Keyframes) -> None:
     """Keep the map that was made of all keyframes at once, or another one that fits better.
 
     A narrow view's flow is nearly that of the same scene with near and far reversed, and from

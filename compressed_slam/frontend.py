@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from compressed_slam.factor_graph import FactorGraph
-from compressed_slam.first_map import choose_valley
+from compressed_slam.first_map import resolve_depth_reversal
 from compressed_slam.projection import frame_distance
 from compressed_slam.proximity import distance_table, nearby, neighbours
 
@@ -59,7 +59,7 @@ class Frontend:
         self._graph.add([*neighbours(0, count, _FIRST_RADIUS), *self._stereo_pairs(0)])
         self._refine(1, _FIRST_STEPS)
         if count > 1:  # a map with a scale of its own begins with one keyframe
-            choose_valley(self._graph, self._keyframes)
+            resolve_depth_reversal(self._graph, self._keyframes)
         self._graph.add(self._nearby(0, 0, self._settings.max_edges - len(self._graph)))
         return self._refine(1, _FIRST_STEPS)
 

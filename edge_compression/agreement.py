@@ -63,7 +63,7 @@ def run_unoptimised(graph: Path, inputs: Sequence[Arrays]) -> list[Arrays]:
     Raises:
         EngineError: ONNX Runtime cannot.
     """
-    engine = OnnxEngine.from_file(graph, literal=True)
+    engine = OnnxEngine.from_file(graph, disable_optimisations=True)
     return [engine.run(sample) for sample in inputs]
 
 

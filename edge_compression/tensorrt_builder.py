@@ -84,17 +84,17 @@ def build_plan(graph: bytes, shapes: Shapes, device: str) -> bytes:
         EngineError: the graph cannot be parsed or built.
     """
     tensorrt = import_tensorrt()
-    complaints = log(tensorrt)
-    complaints.lines.clear()
+    messages = log(tensorrt)
+    messages.lines.clear()
     try:
-        builder = tensorrt.Builder(complaints)
+        builder = tensorrt.Builder(messages)
     except (RuntimeError, TypeError) as error:  # what the binding makes of a null pointer
         what = f"cannot build here: {error}"
-        raise _failure(what, complaints) from error
+        raise _failure(what, messages) from error
     flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
     network = builder.create_network(1 << int(flag))
     # Until the build is done: the network's weights are the parser's.
-    parser = tensorrt.OnnxParser(network, complaints)
+    parser = tensorrt.OnnxParser(network, messages)
     if not parser.parse(graph):
         errors = [parser.get_error(index) for index in range(parser.num_errors)]
         message = f"TensorRT cannot parse the graph: {'; '.join(map(_shown, errors))}"
@@ -107,12 +107,12 @@ def build_plan(graph: bytes, shapes: Shapes, device: str) -> bytes:
         accepted = config.add_optimization_profile(profile) >= 0
     except RuntimeError as error:
         what = f"refuses the range of the inputs' shapes: {error}"
-        raise _failure(what, complaints) from error
+        raise _failure(what, messages) from error
     if not accepted:
-        raise _failure("refuses the range of the inputs' shapes", complaints)
+        raise _failure("refuses the range of the inputs' shapes", messages)
     cache = _cache_file(device)
     _attach_cache(config, cache)
-    complaints.lines.clear()  # of a cache from another device
+    messages.lines.clear()  # of a cache from another device
     stop = threading.Event()
     config.progress_monitor = _progress(tensorrt, stop)
     try:
@@ -120,7 +120,7 @@ def build_plan(graph: bytes, shapes: Shapes, device: str) -> bytes:
     finally:
         _keep_cache(config, cache)
     if plan is None:
-        raise _failure("cannot build the graph", complaints)
+        raise _failure("cannot build the graph", messages)
     return bytes(plan)
 
 
@@ -144,8 +144,8 @@ def _shown(error: Any) -> str:  # noqa: ANN401 - a ParserError
     return f"{error.node_operator()} '{error.node_name()}': {error.desc()}"
 
 
-def _failure(what: str, complaints: Any) -> EngineError:  # noqa: ANN401 - our logger
-    said = "; ".join(complaints.lines) or "it does not say why"
+def _failure(what: str, messages: Any) -> EngineError:  # noqa: ANN401 - our logger
+    said = "; ".join(messages.lines) or "it does not say why"
     return EngineError(f"TensorRT {what}: {said}")
 
 

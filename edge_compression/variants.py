@@ -41,7 +41,7 @@ class GraphFile:
         """
         disable_optimisations = PurePosixPath(self.file).name == TENSORRT
         return OnnxEngine.from_file(
-            self.content, precision=self.precision, literal=disable_optimisations
+            self.content, precision=self.precision, disable_optimisations=disable_optimisations
         )
 
 

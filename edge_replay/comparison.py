@@ -92,7 +92,7 @@ def _key_figures(
     reports: Sequence[RunReport], rows: Mapping[str, Sequence[str]], names: Sequence[str]
 ) -> list[KeyFigure]:
     """Take the last run's figures, the others' as reference."""
-    metrics = dict.fromkeys(report.score.headline for report in reports if report.score)
+    metrics = dict.fromkeys(report.score.primary_metric for report in reports if report.score)
     wanted = [*metrics, LATENCY.format(END_TO_END), LOST, CPU]
     return [
         KeyFigure(

@@ -40,7 +40,7 @@ class Score(BaseModel):
     Attributes:
         metrics: name -> value, in the order in which the report shows them. NaN is not allowed:
             leave out what could not be measured.
-        headline: the metric that reports quote, if it could be measured.
+        primary_metric: the metric that reports quote, if it could be measured.
         labelled: frames that have a label or a true pose, 0 where the figures need none;
             `answered`: those of them that the node answered. Frames without an answer are reported
             beside the accuracy, not inside it.
@@ -53,7 +53,7 @@ class Score(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     metrics: dict[str, float]
-    headline: str
+    primary_metric: str
     labelled: int
     answered: int
     curves: tuple[Curve, ...] = ()

@@ -123,10 +123,10 @@ def _command(skill: str, settings: Mapping[str, str]) -> str:
 
 def _key_figures(report: RunReport) -> Iterable[KeyFigure]:
     played, score, usage = report.playback, report.score, report.usage
-    if score is not None and score.headline in score.metrics:
+    if score is not None and score.primary_metric in score.metrics:
         over = f"{score.answered} of {score.labelled} labelled frames answered"
-        value = score.metrics[score.headline]
-        yield KeyFigure(score.headline, value, over if score.labelled else "the whole run")
+        value = score.metrics[score.primary_metric]
+        yield KeyFigure(score.primary_metric, value, over if score.labelled else "the whole run")
     if END_TO_END in report.latency_ms:
         times = report.latency_ms[END_TO_END]
         yield KeyFigure("ms end to end, median", times["p50"], f"{times['p99']:.1f} ms at p99")

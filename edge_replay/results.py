@@ -111,7 +111,7 @@ class RunReport(_Result):
         notes: what a reader should know before trusting the figures.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Literal["replay run"] = "replay run"
     skill: str
     created: str

@@ -58,8 +58,8 @@ def _latency(report: RunReport) -> list[str]:
 
 def _accuracy(report: RunReport) -> list[str]:
     score = report.score
-    if score is None or score.headline not in score.metrics:
+    if score is None or score.primary_metric not in score.metrics:
         return []
-    said = f"{score.headline} {score.metrics[score.headline]:.3f}"
+    said = f"{score.primary_metric} {score.metrics[score.primary_metric]:.3f}"
     over = f" over {score.answered} of {score.labelled} labelled frames" if score.labelled else ""
     return [said + over]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError, one_line
 from edge_runtime.host import tool_versions
+from edge_runtime.install_hints import failed_import
 from edge_runtime.interrupts import INTERRUPTED, interruptible
-from edge_runtime.remedies import failed_import
 
 if TYPE_CHECKING:
     import argparse

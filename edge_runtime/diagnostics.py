@@ -12,7 +12,7 @@ from edge_runtime.host import resident_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge_runtime.tally import Tally
+    from edge_runtime.counters import Counters
 
 _STALE_S = 3.0
 _LOSSES = ("dropped", "lost", "rejected", "incomplete")
@@ -55,13 +55,19 @@ class Health:
         return self.silence_s is None or self.silence_s > _STALE_S
 
 
-def diagnostics(node: str, host: str, stamp: Any, health: Health, tally: Tally) -> DiagnosticArray:  # noqa: ANN401
+def diagnostics(
+    node: str,
+    host: str,
+    stamp: Any,  # noqa: ANN401
+    health: Health,
+    counters: Counters,
+) -> DiagnosticArray:
     """Return the two statuses of a node, `<node>: input` and `<node>: inference`."""
     message = DiagnosticArray()
     message.header.stamp = stamp
     message.status = [
-        _input_status(node, host, health, tally),
-        _inference_status(node, host, health, tally),
+        _input_status(node, host, health, counters),
+        _inference_status(node, host, health, counters),
     ]
     return message
 
@@ -77,9 +83,9 @@ def latency_message(node: str, header: Any, stages: Mapping[str, float]) -> Diag
     return DiagnosticArray(header=header, status=[status])
 
 
-def _input_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:
+def _input_status(node: str, host: str, health: Health, counters: Counters) -> DiagnosticStatus:
     level, text = DiagnosticStatus.OK, "receiving"
-    losses = [*_LOSSES, *(f"lost: {name}" for name in tally.with_prefix("lost: "))]
+    losses = [*_LOSSES, *(f"lost: {name}" for name in counters.with_prefix("lost: "))]
     if health.state != "active":
         text = f"not listening: the node is {health.state}"
     else:
@@ -88,20 +94,20 @@ def _input_status(node: str, host: str, health: Health, tally: Tally) -> Diagnos
             level = DiagnosticStatus.STALE
             since = "yet" if health.silence_s is None else f"for {health.silence_s:.0f} s"
             said.append(f"no message on {health.topic} {since}")
-        if recent := [name for name in losses if tally.recent(name)]:
+        if recent := [name for name in losses if counters.recent(name)]:
             # Also where nothing arrives: what is lost was published.
             level = DiagnosticStatus.WARN
-            counts = ", ".join(f"{tally.recent(name)} {name}" for name in recent)
+            counts = ", ".join(f"{counters.recent(name)} {name}" for name in recent)
             said.append(f"{counts} in the last seconds")
             said += [health.reasons[name] for name in recent if name in health.reasons]
         text = "; ".join(said) or text
     values = {
         "topic": health.topic,
-        "rate": f"{tally.rate('received'):.1f} Hz",
+        "rate": f"{counters.rate('received'):.1f} Hz",
         "age": _age(health.age_s),
-        **{name: str(tally.total(name)) for name in ("received", *losses)},
-        **_by_kind("rejected: ", tally),
-        **_by_kind("incomplete: ", tally),
+        **{name: str(counters.total(name)) for name in ("received", *losses)},
+        **_by_kind("rejected: ", counters),
+        **_by_kind("incomplete: ", counters),
     }
     return _status(f"{node}: input", host, level, text, values)
 
@@ -114,14 +120,14 @@ def _age(age_s: float | None) -> str:
     return f"{age_s * 1e3:.1f} ms"
 
 
-def _by_kind(prefix: str, tally: Tally) -> dict[str, str]:
-    return {f"{prefix}{kind}": str(count) for kind, count in tally.with_prefix(prefix).items()}
+def _by_kind(prefix: str, counters: Counters) -> dict[str, str]:
+    return {f"{prefix}{kind}": str(count) for kind, count in counters.with_prefix(prefix).items()}
 
 
-def _inference_status(node: str, host: str, health: Health, tally: Tally) -> DiagnosticStatus:
+def _inference_status(node: str, host: str, health: Health, counters: Counters) -> DiagnosticStatus:
     level, text = DiagnosticStatus.OK, "running" if health.state == "active" else health.state
     slow = health.latency.get("total", {}).get("p95", 0.0)
-    if health.failure and (health.state != "active" or tally.recent("failed")):
+    if health.failure and (health.state != "active" or counters.recent("failed")):
         level, text = DiagnosticStatus.ERROR, health.failure
     elif 0 < health.budget_ms < slow and health.state == "active" and not health.is_stale:
         level = DiagnosticStatus.WARN
@@ -130,9 +136,9 @@ def _inference_status(node: str, host: str, health: Health, tally: Tally) -> Dia
         level, text = DiagnosticStatus.WARN, health.condition.warning
     values = {
         "state": health.state,
-        "rate": f"{tally.rate('processed'):.1f} Hz",
-        "processed": str(tally.total("processed")),
-        "failed": str(tally.total("failed")),
+        "rate": f"{counters.rate('processed'):.1f} Hz",
+        "processed": str(counters.total("processed")),
+        "failed": str(counters.total("failed")),
         **health.condition.values,
         **health.engine,
         "resident memory": f"{resident_bytes() / _MIB:.1f} MiB",

@@ -214,7 +214,7 @@ class Inputs:
         stamp = message.header.stamp.sec * _SECOND + message.header.stamp.nanosec
         if name == self._first:
             self.last_received = time.monotonic()
-            self._reporter.tally.add("received")
+            self._reporter.counters.add("received")
             now_ns = self._node.get_clock().now().nanoseconds
             self.age_s = (now_ns - stamp) / _SECOND if stamp else None
             if stamp and self._jumped_back(stamp):

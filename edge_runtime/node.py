@@ -418,7 +418,7 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         if self._on_request:
             self._newest = arrivals[-1]
         else:
-            self._reporter.tally.add("dropped", self._worker.give(arrivals))
+            self._reporter.counters.add("dropped", self._worker.give(arrivals))
 
     def _handle(self, arrival: Arrival) -> None:
         try:

@@ -15,10 +15,10 @@ from edge_runtime.device_cache import device_name, known_choice
 from edge_runtime.errors import EngineError, SettingError
 from edge_runtime.host import describe_host
 from edge_runtime.signature import (
+    check_against_manifest,
     check_input,
     check_inputs,
     check_kept,
-    check_promise,
     largest_first,
     shown_shapes,
     zeros,
@@ -90,7 +90,7 @@ class OnnxEngine:
         threads: int = 0,
         precision: str = "unknown",
         *,
-        literal: bool = False,
+        disable_optimisations: bool = False,
         examples: Sequence[Mapping[str, Shape]] = (),
         described: Mapping[str, str] | None = None,
     ) -> OnnxEngine:
@@ -98,8 +98,9 @@ class OnnxEngine:
 
         `examples`: the shapes, by input, on which to warm up.
         `described`: what `describe` says beyond the usual, or in its place.
-        `literal` computes every node as it stands there, nothing fused: quantised numbers become
-        floats before they are added up. It is slow, and what faster kernels are checked against.
+        `disable_optimisations` computes every node as it stands there, nothing fused: quantised
+        numbers become floats before they are added up. It is slow, and what faster kernels are
+        checked against.
 
         Raises:
             SettingError: `provider` is not one of ONNX Runtime's here ("cpu", "cuda").
@@ -117,7 +118,11 @@ class OnnxEngine:
         try:
             session = ort.InferenceSession(
                 str(graph) if isinstance(graph, Path) else graph,
-                _options(count, literal=literal, shapes_change=len(examples) > 1),
+                _options(
+                    count,
+                    disable_optimisations=disable_optimisations,
+                    shapes_change=len(examples) > 1,
+                ),
                 providers=_EXECUTION_PROVIDERS[provider],
             )
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
@@ -272,8 +277,8 @@ def _open(
         examples=described.examples,
         described={"file": name} | ({"passed_over": passed_over} if passed_over else {}),
     )
-    check_promise(name, described.inputs, engine.inputs)
-    check_promise(name, described.outputs, engine.outputs)
+    check_against_manifest(name, described.inputs, engine.inputs)
+    check_against_manifest(name, described.outputs, engine.outputs)
     return engine
 
 
@@ -283,11 +288,13 @@ def _require_available(provider: str) -> None:
         raise EngineError(msg)
 
 
-def _options(threads: int, *, literal: bool, shapes_change: bool) -> ort.SessionOptions:
+def _options(
+    threads: int, *, disable_optimisations: bool, shapes_change: bool
+) -> ort.SessionOptions:
     options = ort.SessionOptions()
     # A plan of the memory for every number of edges would be another block of it for each.
     options.enable_mem_pattern = not shapes_change
-    if literal:
+    if disable_optimisations:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from edge_runtime.complaints import Complaints
+from edge_runtime.counters import Counters
 from edge_runtime.diagnostics import Health, diagnostics, latency_message
 from edge_runtime.errors import one_line
 from edge_runtime.latency import LatencyWindow
-from edge_runtime.tally import Tally
+from edge_runtime.log_throttle import LogThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Reporter:
     """
 
     def __init__(self, node: LifecycleNode) -> None:
-        self.tally = Tally()
+        self.counters = Counters()
         self.engine: dict[str, str] = {}
         self.failure = ""
         self._node = node
@@ -45,7 +45,7 @@ class Reporter:
         self._name = node.get_fully_qualified_name().lstrip("/")
         self._host = platform.node()
         self._window = LatencyWindow(_WINDOW)
-        self._complaints = Complaints()
+        self._throttle = LogThrottle()
         self._reasons: dict[str, str] = {}
         self._latency = node.create_lifecycle_publisher(
             DiagnosticArray, "~/latency", result_qos(depth=10)
@@ -61,7 +61,7 @@ class Reporter:
 
     def processed(self, header: Any, stages: Mapping[str, float]) -> None:  # noqa: ANN401
         """Take the stage times (ms) of a frame that was served."""
-        self.tally.add("processed")
+        self.counters.add("processed")
         self._window.add(stages)
         if self._latency.get_subscription_count():
             self._latency.publish(latency_message(self._name, header, stages))
@@ -78,26 +78,26 @@ class Reporter:
 
     def lost(self, name: str, topic: str, count: int) -> None:
         """Count under a name, and log, images that were published and did not arrive."""
-        self.tally.add(name, count)
-        total = self.tally.total(name)
+        self.counters.add(name, count)
+        total = self.counters.total(name)
         self._warn(name, name, f"lost images of {topic}: {total}; {_WHEN_LOST}")
 
     def fail(self, error: Exception) -> None:
         """Count and log a frame that could not be served."""
-        self.tally.add("failed")
+        self.counters.add("failed")
         self.failure = one_line(error)
-        if line := self._complaints.due("failure", f"frame failed: {self.failure}"):
+        if line := self._throttle.due("failure", f"frame failed: {self.failure}"):
             self._node.get_logger().error(line)
 
     def survived(self, error: Exception) -> None:
         """Log what a callback raised that belongs to no frame: a request that makes no sense."""
         line = f"a request or message was left undone: {one_line(error)}"
-        if due := self._complaints.due("request", line):
+        if due := self._throttle.due("request", line):
             self._node.get_logger().warning(due)
 
     def refused(self, service: str, reason: str) -> None:
         """Log a request that was not fulfilled."""
-        if due := self._complaints.due(service, f"{service}: {reason}"):
+        if due := self._throttle.due(service, f"{service}: {reason}"):
             self._node.get_logger().warning(due)
 
     def report(
@@ -112,7 +112,7 @@ class Reporter:
         `condition`: of the node's algorithm.
         """
         now, last = time.monotonic(), inputs.last_received
-        self.tally.tick(now)
+        self.counters.tick(now)
         health = Health(
             state=state,
             topic=inputs.topic,
@@ -126,15 +126,15 @@ class Reporter:
             condition=condition,
         )
         stamp = self._node.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.tally))
+        self._diagnostics.publish(diagnostics(self._name, self._host, stamp, health, self.counters))
 
     def _count(self, name: str, kind: str, count: int = 1) -> None:
-        self.tally.add(name, count)
-        self.tally.add(f"{name}: {kind}", count)
+        self.counters.add(name, count)
+        self.counters.add(f"{name}: {kind}", count)
 
     def _warn(self, name: str, kind: str, line: str) -> None:
         self._reasons[name] = line
-        if due := self._complaints.due(kind, line):
+        if due := self._throttle.due(kind, line):
             self._node.get_logger().warning(due)
 
 

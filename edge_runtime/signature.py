@@ -77,7 +77,9 @@ def largest_first(examples: Sequence[Mapping[str, Shape]]) -> list[Mapping[str, 
     return sorted(examples, key=lambda shapes: -sum(math.prod(shape) for shape in shapes.values()))
 
 
-def check_promise(file: str, promised: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> None:
+def check_against_manifest(
+    file: str, promised: Sequence[TensorSpec], found: Sequence[TensorSpec]
+) -> None:
     """Refuse an engine that lacks what the manifest promises.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from edge_runtime.errors import SettingError
-from edge_runtime.remedies import missing_module
+from edge_runtime.install_hints import missing_module
 
 GROUP = "compressed_grasp.skills"
 

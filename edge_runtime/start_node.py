@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import SuiteError, one_line
-from edge_runtime.remedies import failed_import
+from edge_runtime.install_hints import failed_import
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

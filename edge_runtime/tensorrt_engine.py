@@ -15,10 +15,10 @@ from edge_runtime.device_array import on_processor
 from edge_runtime.device_cache import known_plan
 from edge_runtime.errors import BundleError, EngineError
 from edge_runtime.signature import (
+    check_against_manifest,
     check_input,
     check_inputs,
     check_kept,
-    check_promise,
     largest_first,
     shown_shapes,
     zeros,
@@ -74,8 +74,8 @@ class TensorRTEngine:
             "device": self._cuda.gpu().name,
         } | ({"passed_over": passed_over} if passed_over else {})
         self._examples = largest_first(examples)
-        self._complaints = log(tensorrt)
-        self._complaints.lines.clear()
+        self._log = log(tensorrt)
+        self._log.lines.clear()
         self._runtime, self._engine = self._load(tensorrt, plan)
         self.inputs, self.outputs = _signature(tensorrt, self._engine, file)
         self._ranges = {spec.name: self._range(spec) for spec in self.inputs}
@@ -164,7 +164,7 @@ class TensorRTEngine:
 
     def _load(self, tensorrt: ModuleType, plan: bytes) -> tuple[Any, Any]:
         try:
-            runtime = tensorrt.Runtime(self._complaints)
+            runtime = tensorrt.Runtime(self._log)
             engine = runtime.deserialize_cuda_engine(plan)
         except (RuntimeError, TypeError) as error:  # what the binding makes of a null pointer
             msg = f"cannot be loaded by TensorRT: {error}"
@@ -234,8 +234,8 @@ class TensorRTEngine:
         return [tuple(shape) for shape in self._engine.get_tensor_profile_shape(spec.name, 0)]
 
     def _failure(self, what: str) -> EngineError:
-        said = f" ({'; '.join(self._complaints.lines)})" if self._complaints.lines else ""
-        self._complaints.lines.clear()
+        said = f" ({'; '.join(self._log.lines)})" if self._log.lines else ""
+        self._log.lines.clear()
         return EngineError(f"{self._description['file']} {what}{said}")
 
 
@@ -295,8 +295,8 @@ def open_tensorrt(
         raise EngineError(msg)
     engine = TensorRTEngine(content, plan.precision, name, described.examples, passed_over)
     try:
-        check_promise(name, described.inputs, engine.inputs)
-        check_promise(name, described.outputs, engine.outputs)
+        check_against_manifest(name, described.inputs, engine.inputs)
+        check_against_manifest(name, described.outputs, engine.outputs)
     except EngineError:
         engine.close()
         raise

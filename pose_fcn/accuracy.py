@@ -13,11 +13,11 @@ PIXEL_THRESHOLDS = (2.5, 5.0, 10.0)
 AUC_RANGE = 20.0
 """Upper end of the thresholds that the AUC averages over, pixels."""
 
-HEADLINE = "pck@0.5"
+PRIMARY_METRIC = "pck@0.5"
 
 DESCRIPTIONS = {
-    HEADLINE: "share of the keypoints in the picture that were found within half the length, in "
-    "that picture, of the arm's reference link; 1 is all of them",
+    PRIMARY_METRIC: "share of the keypoints in the picture that were found within half the length, "
+    "in that picture, of the arm's reference link; 1 is all of them",
     **{
         f"pck@{threshold:g}px": "share of the keypoints in the picture that were found within "
         f"{threshold:g} pixels"
@@ -79,7 +79,7 @@ def pose_accuracy(
     scaled = errors / np.asarray(reference_lengths, float)[:, None]
     measurable = ~np.isnan(scaled)
     if measurable.any():
-        metrics[HEADLINE] = float((scaled[measurable] <= 0.5).mean())  # noqa: PLR2004
+        metrics[PRIMARY_METRIC] = float((scaled[measurable] <= 0.5).mean())  # noqa: PLR2004
     if present.any():
         counted = errors[present]
         for threshold in PIXEL_THRESHOLDS:

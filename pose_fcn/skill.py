@@ -15,8 +15,8 @@ from edge_runtime.bundle import TensorSpec, load_bundle
 from edge_runtime.share import shipped_bundle
 from pose_fcn.accuracy import (
     DESCRIPTIONS,
-    HEADLINE,
     LOWER_IS_BETTER,
+    PRIMARY_METRIC,
     accuracy_curve,
     pose_accuracy,
 )
@@ -153,7 +153,7 @@ class PoseSkill:
     """FCN-Pose for `compress` and `replay`."""
 
     name = "pose"
-    primary_metric = HEADLINE
+    primary_metric = PRIMARY_METRIC
     metrics: ClassVar[dict[str, Metric]] = {
         name: Metric(
             description,
@@ -355,7 +355,11 @@ class PoseSkill:
         scored = [(frames[stamp], answers) for stamp, answers in run.answers if stamp in frames]
         if not scored:
             return Score(
-                metrics={}, headline=HEADLINE, labelled=len(frames), answered=0, notes=notes
+                metrics={},
+                primary_metric=PRIMARY_METRIC,
+                labelled=len(frames),
+                answered=0,
+                notes=notes,
             )
         predicted = np.stack(
             [cloud_pixels(answers[KEYPOINTS_TOPIC], columns) for _, answers in scored]
@@ -373,7 +377,7 @@ class PoseSkill:
         metrics = pose_accuracy(predicted, truth, lengths)
         return Score(
             metrics=metrics,
-            headline=HEADLINE,
+            primary_metric=PRIMARY_METRIC,
             labelled=len(frames),
             answered=len({frame.stamp for frame, _ in scored}),
             curves=(curve,),

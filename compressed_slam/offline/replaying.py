@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from compressed_slam.evaluation import Alignment
     from edge_replay.protocol import PlayedRun
 
-HEADLINE = "ate"
+PRIMARY_METRIC = "ate"
 METRICS = {
     "ate": "position error of /slam/pose as it was told, root mean square after alignment, metres",
     "odometry_ate": "the same of /slam/odometry",
@@ -143,7 +143,7 @@ def score(run: PlayedRun) -> Score | None:
     labelled = set(frames[truth.nearest(np.sort(frames), _SLOP_S)[0]].tolist())
     return Score(
         metrics={name: metrics[name] for name in METRICS if name in metrics},
-        headline=HEADLINE,
+        primary_metric=PRIMARY_METRIC,
         labelled=len(labelled),
         answered=len(labelled.intersection(stamp for stamp, _ in run.answers)),
         curves=tuple(curves),

@@ -47,7 +47,7 @@ def report(
 def scored(pck: float, error: float) -> Score:
     return Score(
         metrics={"pck@0.5": pck, "mean_error_px": error, "odd": pck},
-        headline="pck@0.5",
+        primary_metric="pck@0.5",
         labelled=90,
         answered=80,
         better={"pck@0.5": "higher", "mean_error_px": "lower"},

@@ -4,8 +4,8 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from edge_runtime.counters import Counters
 from edge_runtime.diagnostics import Health, diagnostics
-from edge_runtime.tally import Tally
 
 pytestmark = pytest.mark.ros
 
@@ -24,7 +24,7 @@ def test_the_budget_is_warned_about_only_while_frames_come(
     state: str, silence_s: float | None, expected: tuple[bytes, bytes]
 ) -> None:
     health = Health(state, "/image", silence_s=silence_s, latency=SLOW, budget_ms=100.0)
-    message = diagnostics("left/arm_pose", "host", Time(), health, Tally())
+    message = diagnostics("left/arm_pose", "host", Time(), health, Counters())
     assert tuple(status.level for status in message.status) == expected
     assert [status.name for status in message.status] == [
         "left/arm_pose: input",
@@ -44,13 +44,13 @@ def test_the_budget_is_warned_about_only_while_frames_come(
 def test_silence_does_not_hide_what_was_lost(
     silence_s: float | None, lost: int, level: bytes, words: str
 ) -> None:
-    tally = Tally()
-    tally.tick(1.0)
-    tally.add("lost", lost)
-    tally.tick(2.0)
+    counters = Counters()
+    counters.tick(1.0)
+    counters.add("lost", lost)
+    counters.tick(2.0)
     reasons = {"lost": "publish compressed", "rejected": "long ago"}
     health = Health("active", "/image", silence_s=silence_s, age_s=-3.5, reasons=reasons)
-    status = diagnostics("arm_pose", "host", Time(), health, tally).status[0]
+    status = diagnostics("arm_pose", "host", Time(), health, counters).status[0]
     assert status.level == level
     assert status.message.startswith(words)
     assert "long ago" not in status.message

@@ -254,11 +254,13 @@ def test_a_choice_that_cannot_be_used_is_passed_over_in_one_line(
     assert "set XDG_CACHE_HOME" in passed_over()
 
 
-def test_a_literal_engine_computes_the_same(mean_graph: bytes) -> None:
+def test_an_engine_without_optimisations_computes_the_same(mean_graph: bytes) -> None:
     image = np.random.default_rng(0).random((1, 4, 5, 3), np.float32)
     results = [
-        OnnxEngine.from_file(mean_graph, literal=literal).run({"image": image})["mean"]
-        for literal in (False, True)
+        OnnxEngine.from_file(mean_graph, disable_optimisations=disable_optimisations).run(
+            {"image": image}
+        )["mean"]
+        for disable_optimisations in (False, True)
     ]
     np.testing.assert_allclose(*results, rtol=1e-6)
 

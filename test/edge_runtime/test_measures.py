@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge_runtime.complaints import Complaints
+from edge_runtime.counters import Counters
 from edge_runtime.latency import LatencyWindow, Stopwatch
+from edge_runtime.log_throttle import LogThrottle
 from edge_runtime.losses import Losses
-from edge_runtime.tally import Tally
 
 
 def test_percentiles_are_of_the_last_frames_only() -> None:
@@ -32,28 +32,28 @@ def test_stages_keep_their_order_add_up_and_are_dropped_when_they_fail() -> None
 
 
 def test_recent_counts_and_rates_look_back_five_seconds() -> None:
-    tally = Tally()
-    assert (tally.recent("x"), tally.rate("x")) == (0, 0.0)
+    counters = Counters()
+    assert (counters.recent("x"), counters.rate("x")) == (0, 0.0)
     for second in range(20):
-        tally.add("x", 30 if second < 10 else 10)
-        tally.tick(float(second))
-    assert tally.total("x") == 400
-    assert tally.rate("x") == pytest.approx(10.0)
-    tally.add("rejected: step")
-    assert tally.with_prefix("rejected: ") == {"step": 1}
+        counters.add("x", 30 if second < 10 else 10)
+        counters.tick(float(second))
+    assert counters.total("x") == 400
+    assert counters.rate("x") == pytest.approx(10.0)
+    counters.add("rejected: step")
+    assert counters.with_prefix("rejected: ") == {"step": 1}
 
 
 def test_each_kind_is_logged_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    complaints = Complaints()
-    assert complaints.due("step", "wrong step") == "wrong step"
-    assert complaints.due("data", "no data") == "no data"
-    assert complaints.due("step", "wrong step") is None
-    assert complaints.due("step", "wrong step") is None
+    throttle = LogThrottle()
+    assert throttle.due("step", "wrong step") == "wrong step"
+    assert throttle.due("data", "no data") == "no data"
+    assert throttle.due("step", "wrong step") is None
+    assert throttle.due("step", "wrong step") is None
     now[0] += 5.1
-    assert complaints.due("step", "wrong") == "wrong (2 more since the last warning)"
-    assert complaints.due("data", "no data") == "no data"
+    assert throttle.due("step", "wrong") == "wrong (2 more since the last warning)"
+    assert throttle.due("data", "no data") == "no data"
 
 
 def test_losses_are_gaps_of_each_publisher_and_what_the_middleware_reports() -> None:

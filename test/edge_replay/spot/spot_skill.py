@@ -45,7 +45,7 @@ class SpotSkill:
         shares = tuple(float(np.mean([e <= t for e in errors])) for t in thresholds)
         return Score(
             metrics={"mean error [px]": float(np.mean(errors)), "within 2 px": shares[2]},
-            headline="within 2 px",
+            primary_metric="within 2 px",
             labelled=len(frames),
             answered=len(errors),
             curves=(Curve(name="spot", x_label="px", y_label="share", x=thresholds, y=shares),),
@@ -72,7 +72,9 @@ class FaultySkill(SpotSkill):
     name = "faulty"
 
     def score(self, run: PlayedRun) -> Score:
-        return Score(metrics={"": 1 / (len(run.answers) - 5)}, headline="", labelled=0, answered=0)
+        return Score(
+            metrics={"": 1 / (len(run.answers) - 5)}, primary_metric="", labelled=0, answered=0
+        )
 
     def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
         del answers
@@ -83,4 +85,4 @@ class NodelessSkill:
     """Has something to compress, and nothing to replay into."""
 
     name = "nodeless"
-    headline = "accuracy"
+    primary_metric = "accuracy"

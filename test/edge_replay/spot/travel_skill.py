@@ -37,7 +37,7 @@ class TravelSkill:
             metrics["error [m]"] = abs(truth.length - ends[0].x / 100)
         return Score(
             metrics=metrics,
-            headline="images of a whole way",
+            primary_metric="images of a whole way",
             labelled=0 if truth is None else len(truth),
             answered=len(run.answers),
         )

@@ -8,7 +8,7 @@ import time
 _SILENCE_S = 5.0
 
 
-class Complaints:
+class LogThrottle:
     """Lets one line of each kind through in 5 s; the next one says how many were held back."""
 
     def __init__(self) -> None:

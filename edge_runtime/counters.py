@@ -8,7 +8,7 @@ from collections import Counter, deque
 _TICKS = 6
 
 
-class Tally:
+class Counters:
     """Named counts. Any thread may add; `tick` marks the time, once a second."""
 
     def __init__(self) -> None:
