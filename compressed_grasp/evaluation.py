@@ -16,7 +16,7 @@ import numpy as np
 from compressed_grasp.contact_sheet import ContactSheet
 from compressed_grasp.intervals import bootstrap, wilson
 from compressed_grasp.policies import geometric_policy, random_grasp_policy, random_policy
-from compressed_grasp.q_policy import QPolicy
+from compressed_grasp.q_policy import PUSH_BELOW, QPolicy
 from compressed_grasp.routine import Episode, run_episode, summarise
 from compressed_grasp.simulation import SimulatedTable
 from compressed_grasp.workspace import Workspace
@@ -250,7 +250,9 @@ class _Watched:
             self._policy = CONTROLS[name]
         else:
             self._run = _engine(bundle, precision)
-            self._policy = QPolicy(self._remember, pushes=name == LEARNED[0])
+            self._policy = QPolicy(
+                self._remember, push_below=PUSH_BELOW if name == LEARNED[0] else 0.0
+            )
 
     def __call__(
         self,

@@ -106,9 +106,11 @@ GRASP = NodeInterface(
             high=100.0,
         ),
         Setting(
-            "pushes",
-            default=True,
-            description="whether objects may be pushed; false: only grasps",
+            "push_below",
+            default=0.7,
+            description="objects are pushed only where the best grasp is worth less; 0: never",
+            low=0.0,
+            high=1.0,
         ),
         Setting(
             "min_q",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from compressed_grasp.arm_mask import arm_cells
 from compressed_grasp.attempts import Attempts
 from compressed_grasp.heightmap import height_map
-from compressed_grasp.q_policy import CELL, SIDE, QPolicy
+from compressed_grasp.q_policy import CELL, PUSH_BELOW, SIDE, QPolicy
 from compressed_grasp.rectification import Rectifier
 from compressed_grasp.workspace import Workspace
 from edge_runtime.common_settings import MODE, ON_REQUEST
@@ -57,7 +57,7 @@ class Settings:
         workspace_y: middle of the workspace in its frame [m].
         workspace_size: its side [m], at most 0.448.
         table_height: z of the table's surface in the workspace frame [m].
-        pushes: whether pushes are allowed.
+        push_below: see `QPolicy`.
         min_q: what is worth less is not done.
         min_coverage: share of the workspace that must have been seen.
         max_object_height: see `QPolicy` [m].
@@ -69,7 +69,7 @@ class Settings:
     workspace_y: float = 0.0
     workspace_size: float = CELL * SIDE
     table_height: float = 0.0
-    pushes: bool = True
+    push_below: float = PUSH_BELOW
     min_q: float = 0.0
     min_coverage: float = 0.2
     max_object_height: float = 0.2
@@ -104,7 +104,7 @@ class GraspPlanner:
         self.workspace = settings.workspace
         self._policy = QPolicy(
             run,
-            pushes=settings.pushes,
+            push_below=settings.push_below,
             min_q=settings.min_q,
             min_coverage=settings.min_coverage,
             max_object_height=settings.max_object_height,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Run = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
     """Runs the network on "height"; returns "q"."""
 
+PUSH_BELOW = 0.7
+"""Grasps that are worth this much are done before any push (as in DIPN, Huang et al. 2021)."""
 CELL = 0.004
 """Side of a cell that the network was trained with [m]."""
 SIDE = 112
@@ -73,7 +75,7 @@ class QPolicy:
         self,
         run: Run,
         *,
-        pushes: bool = True,
+        push_below: float = PUSH_BELOW,
         min_q: float = 0.0,
         min_coverage: float = 0.0,
         max_object_height: float = np.inf,
@@ -82,14 +84,14 @@ class QPolicy:
 
         Args:
             run: of the network.
-            pushes: whether pushes are allowed.
+            push_below: pushes are chosen only where the best grasp is worth less; 0: never.
             min_q: what is worth less is not done.
             min_coverage: share of the cells that must have been seen.
             max_object_height: what reaches higher above the table [m] is an obstacle, such as the
                 arm or a frame: no action begins or passes within 30 mm of it.
         """
         self._run = run
-        self._pushes = pushes
+        self._push_below = push_below
         self._min_q = min_q
         self._min_coverage = min_coverage
         self._max_object_height = max_object_height
@@ -158,10 +160,10 @@ class QPolicy:
         seen: HeightMap,
         workspace: Workspace,
     ) -> Decision:
-        if not self._pushes:
-            allowed[:ANGLES] = False
         # What is not finite is not worth anything.
         worth = np.where(allowed & np.isfinite(q), q, -1)
+        if max(worth[ANGLES:].max(), 0) >= self._push_below:
+            allowed[:ANGLES], worth[:ANGLES] = False, -1
         channel, row, column = (int(k) for k in np.unravel_index(worth.argmax(), worth.shape))
         value = float(worth[channel, row, column])
         if value < 0:

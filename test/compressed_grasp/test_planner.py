@@ -65,7 +65,7 @@ def test_the_arm_is_kept_clear_of_between_its_keypoints() -> None:
     unknown = [np.nan] * 3
     arm = np.array([[-0.3, 0.0, 0.4], unknown, [0.3, 0.0, 0.2], [0.3, 0.3, np.inf]])
 
-    planner = GraspPlanner(network, Settings(pushes=False))
+    planner = GraspPlanner(network, Settings(push_below=0.0))
     free = planner.decide(seen, 1.0).action
     kept_clear = planner.decide(seen, 1.0, arm=arm).action
     assert free is not None

@@ -53,20 +53,21 @@ def test_the_best_allowed_action_is_chosen_and_none_on_the_table_or_unseen_cells
     assert (action.kind, action.cell, action.angle_index) == ("grasp", (55, 77), 3)
 
     network.q[0, 0, 55, 60] = 0.8  # a push towards it
-    decision = QPolicy(network).decide(view, WORKSPACE)
+    decision = QPolicy(network, push_below=0.75).decide(view, WORKSPACE)
     assert decision.action is not None
     assert (decision.action.kind, decision.action.cell) == ("push", (55, 60))
     assert decision.value == pytest.approx(0.8)
     begin, end = decision.action.waypoints[1:3]
     assert end - begin == pytest.approx([0.1, 0, 0])
-    only_grasps = QPolicy(network, pushes=False).decide(view, WORKSPACE).action
-    assert only_grasps is not None
-    assert only_grasps.cell == (55, 77)
+    # A grasp that is worth enough comes before any push.
+    sure = QPolicy(network, push_below=0.65).decide(view, WORKSPACE).action
+    assert sure is not None
+    assert sure.cell == (55, 77)
 
 
 def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
     network, view = Network(), seen((50, 54, 70, 74))
-    policy = QPolicy(network, pushes=False)
+    policy = QPolicy(network, push_below=0.0)
     useless = []
     while (action := policy.decide(view, WORKSPACE, useless).action) is not None:
         for other in useless:
