@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = {"compress", "replay", "pose_node"}
+COMMANDS = {"compress", "replay", "grasp_node", "slam_node", "pose_node", "tabletop_robot"}
 PACKAGES = ["edge_runtime", "edge_compression", "edge_replay", "edge_report", "edge_worlds"]
 PACKAGES += ["compressed_slam", "pose_fcn"]
 
