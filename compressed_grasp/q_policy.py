@@ -35,6 +35,7 @@ SIDE = 112
 _LEAST_NEIGHBOURS = 4  # of the 3x3 cells about one of an object; fewer are noise or flying pixels
 _MOST_COVERED = 0.9  # of what is seen, by objects; more is a table of another height
 _MET_BY = 0.005  # metres from the fingertips up, of an object that a push meets
+_FROM_BORDER = 0.06  # metres from the border where a push ends; what it pushes stays inside
 _STEP = 0.05  # metres between cells that are not of one thing
 _KEPT_CLEAR = 0.03  # metres about an obstacle
 _SAME_PLACE = 0.015  # metres between two actions that are taken as the same
@@ -68,7 +69,8 @@ class QPolicy:
     jaws across k * 22.5 degrees).
 
     Never allowed are actions in cells that were not seen, grasps where no object is, pushes that
-    meet none, and repetitions of what has just changed nothing.
+    meet none or would push it out of the workspace, and repetitions of what has just changed
+    nothing.
     """
 
     def __init__(
@@ -247,9 +249,10 @@ def allowed_actions(
     barred = None
     if obstacles is not None and obstacles.any():
         barred = obstacles.astype(np.uint8)
+    ends_inside = _push_ends_inside(known.shape, workspace.resolution)
     for k, path in enumerate(_push_paths(workspace.resolution)):
         # The highest that a push from here passes.
-        allowed[k] = known & (cv2.dilate(heights, path) > least)
+        allowed[k] = known & ends_inside[k] & (cv2.dilate(heights, path) > least)
         if barred is not None:
             allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects
@@ -273,6 +276,19 @@ def _elsewhere(resolution: float) -> NDArray[np.bool_]:
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     far: NDArray[np.bool_] = np.hypot(rows, columns) * resolution > _SAME_PLACE
     return far
+
+
+@lru_cache(maxsize=8)
+def _push_ends_inside(shape: tuple[int, int], resolution: float) -> NDArray[np.bool_]:
+    """Pushes (16, rows, columns) that end so far from the border that objects stay inside."""
+    angles = 2 * np.pi * np.arange(ANGLES) / ANGLES
+    inside = np.ones((ANGLES, *shape), bool)
+    for axis, way in ((0, np.sin(angles)), (1, np.cos(angles))):
+        end = np.arange(shape[axis]) + 0.5 + way[:, None] * PUSH_LENGTH / resolution
+        margin = _FROM_BORDER / resolution
+        within = (end >= margin) & (end <= shape[axis] - margin)
+        inside &= np.expand_dims(within, 2 - axis)
+    return inside
 
 
 @lru_cache(maxsize=8)

@@ -65,6 +65,15 @@ def test_the_best_allowed_action_is_chosen_and_none_on_the_table_or_unseen_cells
     assert sure.cell == (55, 77)
 
 
+def test_nothing_is_pushed_out_of_the_workspace() -> None:
+    network, view = Network(), seen((50, 60, 80, 90))
+    network.q[0, 0, 55, 76] = 0.9  # along x, to 42 mm from the border
+    network.q[0, 4, 45, 85] = 0.8  # along y, to 170 mm from it
+    decision = QPolicy(network, push_below=1.0).decide(view, WORKSPACE)
+    assert decision.action is not None
+    assert (decision.action.kind, decision.action.cell) == ("push", (45, 85))
+
+
 def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
     network, view = Network(), seen((50, 54, 70, 74))
     policy = QPolicy(network, push_below=0.0)
