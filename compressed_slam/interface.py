@@ -96,6 +96,14 @@ SLAM = NodeInterface(
             description="published thresholds to go by",
             allowed=_PRESETS,
         ),
+        Setting(
+            "depth_weight",
+            default=0.05,
+            description="of measured depth beside what is matched; less (0.002) where depth is "
+            "badly registered to the image",
+            low=1e-4,
+            high=1.0,
+        ),
         Setting("map_frame", default="map", description="frame of the corrected map"),
         Setting("odom_frame", default="odom", description="frame of the smooth odometry"),
         Setting(

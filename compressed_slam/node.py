@@ -76,7 +76,9 @@ class SlamNode(SkillNode[Located]):
         """Make the operator."""
         [[_, _, height, width]] = bundle.manifest.models["fnet"].examples[0].values()
         self._pixels = height * width
-        self._settings = preset(self.parameters["preset"])
+        self._settings = preset(
+            self.parameters["preset"], depth_weight=self.parameters["depth_weight"]
+        )
         if threads := self.parameters["threads"]:
             torch.set_num_threads(threads)  # of the geometry, as of each network
         self._operator = self.operator(engines)
