@@ -105,7 +105,7 @@ def test_broken_input_costs_no_more_than_itself(bundle: Path, tmp_path: Path) ->
         assert all(is_known(slam.ask(25, 12 + k / 10)) for k in range(12))
         assert slam.call("save_map").success  # waits until the keyframes are taken in
         keyframes = slam.told()["keyframes in memory"]
-        still = [slam.ask(25, 14 + k / 10) for k in range(12)]
+        still = [slam.ask(25, 14 + k / 10) for k in range(24)]
         assert all(map(is_known, still))
         assert np.ptp([position(one) for one in still], axis=0).max() < 0.02
         assert slam.told()["keyframes in memory"] == keyframes
