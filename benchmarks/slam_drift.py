@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from compressed_slam.frame import Frame
-    from edge_compression.protocol import Arrays
+    from edge_compression.protocol import Arrays, Run
 
 SEQUENCE = str(Path("../shared/data/slam/redkitchen@200:400"))
 OUTPUTS = ("next_net", "delta", "weight")
@@ -47,7 +47,7 @@ class Beside:
     def __init__(self, bundle: Path, every: int) -> None:
         loaded = load_bundle(bundle, "slam")
         engines = open_engines(loaded, threads=1, precision="int8")
-        self.runs = {name: engine.run for name, engine in engines.items()}
+        self.runs: dict[str, Run] = {name: engine.run for name, engine in engines.items()}
         self._quantised = self.runs["update"]
         self._exact = open_engines(loaded, threads=1, precision="fp32")["update"].run
         self.runs["update"] = self._both
