@@ -20,7 +20,7 @@ from pose_fcn.accuracy import (
     accuracy_curve,
     pose_accuracy,
 )
-from pose_fcn.estimator import LONGEST_SIDE, STRIDE, PoseEstimator, PoseSettings
+from pose_fcn.estimator import IMAGE, LONGEST_SIDE, STRIDE, PoseEstimator, PoseSettings
 from pose_fcn.interface import ARM_POSE, KEYPOINTS
 
 if TYPE_CHECKING:
@@ -198,23 +198,13 @@ class PoseSkill:
         height = -(-width * 3 // (4 * STRIDE)) * STRIDE
         noise = torch.Generator().manual_seed(0)
         example = {"image": torch.rand((1, 3, height, width), generator=noise)}
-        image = TensorSpec(
-            name="image",
-            shape=("batch", 3, "height", "width"),
-            dtype="float32",
-            layout="NCHW",
-            colour_order="RGB",
-            scale=1 / 255,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-        )
         maps = TensorSpec(
             name="maps",
             shape=("batch", len(_description(data).names) + 1, "map_height", "map_width"),
             dtype="float32",
             layout="NCHW",
         )
-        return {self.name: ExportModel(network, [image], [maps], [example])}
+        return {self.name: ExportModel(network, [IMAGE], [maps], [example])}
 
     def bundle_settings(self, data: PoseData) -> BundleSettings:
         """Names and settings for the arm of `data`."""
