@@ -258,6 +258,9 @@ class SkillNode(LifecycleNode, ABC, Generic[Result]):
         """Stop, and let go of what was loaded, before the publishers go."""
         self._stop()
         self._release()
+        # rclpy forgets it, and it holds the node: the participant would end with the process
+        # only, without removing its shared memory.
+        self._state_machine.destroy_when_not_in_use()
         super().destroy_node()
 
     def _reject(self, kind: str, message: str) -> None:
