@@ -115,7 +115,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     from edge_replay.convert import convert
     from edge_replay.datasets.layouts import fitting_layouts
-    from edge_replay.run import Settings, run
+    from edge_replay.run import RunOptions, run
     from edge_runtime.disk_space import enough_space
 
     skill = _skill(args.skill)
@@ -131,7 +131,7 @@ def _run(args: argparse.Namespace) -> None:
             layout = next(iter(fitting_layouts(folder)), None)
         report = run(
             skill,
-            Settings(
+            RunOptions(
                 bag=bag,
                 folder=folder,
                 output=args.output,
