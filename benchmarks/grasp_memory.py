@@ -12,6 +12,7 @@ action, of each tenth of the decisions.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from edge_runtime.share import shipped_bundle
+from edge_runtime.transport import profile_environment
 from edge_worlds.tabletop.camera import REAL, oblique_camera, take_picture
 from edge_worlds.tabletop.episode import millimetres
 from edge_worlds.tabletop.robot_node import image_message, pose_text
@@ -106,6 +108,7 @@ def main() -> None:
     pose = pose_text(np.linalg.inv(oblique_camera().world_to_camera))
     given = {"bundle": bundle, "camera_pose": f'"{pose}"', "mode": "continuous", "retry_after": 0.0}
     words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
+    os.environ.update(profile_environment())
     node = subprocess.Popen(
         [sys.executable, "-m", "compressed_grasp.grasp_node", "--ros-args", *words]
     )
