@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from compressed_grasp.learning.trials import Trials
     from edge_compression.protocol import Run
 
-_WORLD = 1
+_WORLD = 2
 """Raised whenever a change of world or gripper changes what trials come to."""
 _SEEDS = {"validation": 1_000_003, "held_out": 2_000_003, "pictures": 3_000_003}  # added
 
