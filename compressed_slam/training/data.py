@@ -67,6 +67,11 @@ class SlamData(BaseModel):
     tracked_frames: int = Field(
         default=100, gt=3, description="at most, of each room and sequence that is tracked"
     )
+    validation_frames: int | None = Field(
+        default=None,
+        gt=3,
+        description="the same for choices on the way, which are many; default: as many",
+    )
     largest_motion: float = Field(
         default=80.0, gt=0, le=100, description="of the pairs, pixels of a picture of 320x240"
     )
@@ -134,13 +139,15 @@ def _source(data: SlamData) -> PairSource:
 def recordings(data: SlamData, part: Part) -> list[Callable[[], Recording]]:
     """Return what opens the recordings to be tracked, with measured depth.
 
-    The first `tracked_frames` of each: of "train" the sequences and as many rooms, of "validation"
-    the last fifth of each sequence and the rooms, of "held_out" the held-out ones.
+    The first `tracked_frames` of each, for validation `validation_frames`: of "train" the sequences
+    and as many rooms, of "validation" the last fifth of each sequence and the rooms, of "held_out"
+    the held-out ones.
 
     Raises:
         SettingError: there is none.
     """
-    rows = slice(data.tracked_frames)
+    frames = data.validation_frames if part == "validation" else None
+    rows = slice(frames or data.tracked_frames)
     if part == "held_out":
         opened = [partial(open_recording, folder, rows=rows) for folder in data.held_out_sequences]
     else:
