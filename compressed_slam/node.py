@@ -168,8 +168,9 @@ class SlamNode(SkillNode[Located]):
         if self._tracker is not None:
             self.get_logger().warning("the camera info has changed: a new map begins")
         base = self.parameters["base_frame"]
-        frames = RobotFrames(self.camera_poses.at(frame.header, base) if base else None)
         rig = Rig(mode, calibrations, self._pixels)
+        in_base = self.camera_poses.at(frame.header, base) if base else None
+        frames = RobotFrames(in_base, rig.rotation)
         tracker = Tracker(
             self._settings,
             self._operator,

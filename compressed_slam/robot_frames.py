@@ -50,10 +50,23 @@ class RobotFrames:
         world: (4, 4) from the tracker's world to map.
     """
 
-    def __init__(self, camera_in_base: NDArray[np.float64] | None) -> None:
-        """`camera_in_base`: (4, 4), the optical frame; None tells of the camera itself."""
-        self.world = _OPTICAL if camera_in_base is None else camera_in_base
-        self._base = np.eye(4) if camera_in_base is None else np.linalg.inv(camera_in_base)
+    def __init__(
+        self,
+        camera_in_base: NDArray[np.float64] | None,
+        rotation: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Know where the camera is.
+
+        Args:
+            camera_in_base: (4, 4), the optical frame; None tells of the camera itself.
+            rotation: (3, 3) from the optical frame to that of the pictures, which those of a
+                stereo pair are turned into; None where they are the same.
+        """
+        picture = np.eye(4)
+        if rotation is not None:
+            picture[:3, :3] = rotation.T
+        self.world = (_OPTICAL if camera_in_base is None else camera_in_base) @ picture
+        self._base = np.linalg.inv(picture if camera_in_base is None else self.world)
 
     def place(self, estimate: Estimate) -> Placed:
         """Convert the poses of one estimate."""

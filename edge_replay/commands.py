@@ -172,6 +172,7 @@ def _convert(args: argparse.Namespace) -> None:
         return
     parts = [f"{done.images} images"]
     parts += [f"{done.depths} depth images"] if done.depths else []
+    parts += [f"{done.rights} images of the right camera"] if done.rights else []
     parts += [f"{done.poses} ground-truth poses"] if done.poses else []
     _say(f"{args.bag}: {', '.join(parts)}, {'with' if done.labelled else 'without'} labels")
     _remark(done.notes)
