@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from compressed_slam.tracker import Estimate
+    from compressed_slam.estimate import Estimate
 
 _OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """A camera's optical frame in one of the same place with x forward and z up."""
@@ -47,7 +47,7 @@ class RobotFrames:
     """From the frames of one map to those of a robot.
 
     Attributes:
-        world: (4, 4) from the tracker's world to map.
+        world: (4, 4) from the tracker's world to map; set where a map has its own.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class RobotFrames:
         if rotation is not None:
             picture[:3, :3] = rotation.T
         self.world = (_OPTICAL if camera_in_base is None else camera_in_base) @ picture
+        self._start = self.world
         self._base = np.linalg.inv(picture if camera_in_base is None else self.world)
 
     def place(self, estimate: Estimate) -> Placed:
         """Convert the poses of one estimate."""
-        odometry, pose = (
-            self.world @ pose_matrix(each) for each in (estimate.odometry, estimate.pose)
-        )
+        odometry = self._start @ pose_matrix(estimate.odometry)
+        pose = self.world @ pose_matrix(estimate.pose)
         in_odom, in_map = odometry @ self._base, pose @ self._base
         covariance = estimate.covariance.double().cpu().numpy()
         return Placed(
