@@ -85,6 +85,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:=VALUE",
         help="parameter of the node",
     )
+    parser.add_argument(
+        "--rerun", type=Path, metavar="FILE", help="also write a recording for Rerun, .rrd"
+    )
     _add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -143,6 +146,7 @@ def _run(args: argparse.Namespace) -> None:
                 parameters=dict(args.param),
                 notes=notes,
                 layout=layout,
+                rerun=args.rerun,
             ),
         )
     if args.json:
