@@ -51,6 +51,19 @@ class DroidOperator:
         """`networks` are asked for the views of pictures and the steps of edges."""
         self._network = networks
 
+    def warm_up(self, width: int, height: int) -> None:
+        """Match a picture of that size with itself, once, so that no camera's has to wait.
+
+        Raises:
+            EngineError: the engines do not take what the others give: they are of networks of
+                different widths.
+        """
+        nothing = _View(self._network, np.zeros((height, width, 3), np.uint8), None)
+        matcher = self.matcher(lasting=False)
+        matcher.add([0], [nothing], [nothing])
+        grid = pixel_grid(*nothing.pyramid[0].shape[:2], device=self._network.device)[None]
+        matcher.refine(grid, grid)
+
     def view(self, frame: Frame) -> _View:
         """Run fnet; cnet follows where the view becomes a source of matches."""
         right = None if frame.right is None else _View(self._network, frame.right, None)

@@ -134,6 +134,12 @@ class SlamSkill:
         """Draw the paths that the node told, and the true one."""
         return replaying.pictures(run)
 
+    def record(self, run: PlayedRun, path: Path) -> None:
+        """Write the run for the viewer Rerun."""
+        from compressed_slam.offline.rerun_recording import write_rerun
+
+        write_rerun(run, path)
+
     def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
         """Write one frame's pose on its image."""
         return replaying.draw(bgr, answers)
