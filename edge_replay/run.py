@@ -140,7 +140,7 @@ def run(skill: ReplayableSkill, options: RunOptions) -> RunReport:
         Exception: whatever the skill raises on labels that `options` names; the report is
             written before.
     """
-    _check_rerun(skill, settings.rerun)
+    _check_rerun(skill, options.rerun)
     program = find_executable(skill.node.executable)
     labels = _labels(options)
     _make_output(options.output)
@@ -186,8 +186,8 @@ def _run(
     if complaint is not None and options.labels is not None:
         # Asked for by name: the report stands, but the command has not done what it was told.
         raise complaint
-    if settings.rerun is not None and isinstance(skill, RecordsRuns):
-        skill.record(played, settings.rerun)
+    if options.rerun is not None and isinstance(skill, RecordsRuns):
+        skill.record(played, options.rerun)
     return report
 
 
