@@ -53,6 +53,10 @@ class Localisation:
     confidence: float
     motion: Motion
 
+    def is_good(self, least_confidence: float) -> bool:
+        """Whether it may be believed."""
+        return self.located.solved and self.confidence > least_confidence
+
 
 class Localiser:
     """Matches pictures with keyframes, and moves nothing but the picture's pose."""
@@ -71,7 +75,13 @@ class Localiser:
         return Motion.of(found.delta[0], found.weight[0])
 
     def locate(
-        self, view: View, guess: Tensor, known: Snapshot, rows: Sequence[int]
+        self,
+        view: View,
+        guess: Tensor,
+        known: Snapshot,
+        rows: Sequence[int],
+        *,
+        steps: int = _STEPS,
     ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
@@ -80,12 +90,13 @@ class Localiser:
             guess: (7,) its pose, world to camera.
             known: the keyframes that it is matched with.
             rows: of theirs.
+            steps: of matching; each moves the picture to where the matches want it.
         """
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
         pose, target = guess, landmarks.seen_from(guess)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             coords = landmarks.seen_from(pose)
             found = matcher.refine(coords, target)
             target = coords + found.delta

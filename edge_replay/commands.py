@@ -85,6 +85,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:=VALUE",
         help="parameter of the node",
     )
+    parser.add_argument(
+        "--rerun", type=Path, metavar="FILE", help="also write a recording for Rerun, .rrd"
+    )
     _add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -143,6 +146,7 @@ def _run(args: argparse.Namespace) -> None:
                 parameters=dict(args.param),
                 notes=notes,
                 layout=layout,
+                rerun=args.rerun,
             ),
         )
     if args.json:
@@ -172,6 +176,7 @@ def _convert(args: argparse.Namespace) -> None:
         return
     parts = [f"{done.images} images"]
     parts += [f"{done.depths} depth images"] if done.depths else []
+    parts += [f"{done.rights} images of the right camera"] if done.rights else []
     parts += [f"{done.poses} ground-truth poses"] if done.poses else []
     _say(f"{args.bag}: {', '.join(parts)}, {'with' if done.labelled else 'without'} labels")
     _remark(done.notes)

@@ -19,7 +19,7 @@ from edge_replay.metrics import (
 )
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
-from edge_replay.protocol import PlayedRun, Score, ShowsRuns, SuitsRecordings
+from edge_replay.protocol import PlayedRun, RecordsRuns, Score, ShowsRuns, SuitsRecordings
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
 from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
@@ -70,6 +70,7 @@ class RunOptions:
         labels: None takes labels.json of the bag directory, if there is one.
         notes: what making the bag of a folder left to be said.
         layout: data set that the folder is of, if of one.
+        rerun: file to write for the viewer Rerun, too; None writes none.
     """
 
     bag: Path
@@ -83,6 +84,7 @@ class RunOptions:
     parameters: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     layout: str | None = None
+    rerun: Path | None = None
 
     @property
     def served(self) -> Path | None:
@@ -136,6 +138,7 @@ def run(skill: ReplayableSkill, options: RunOptions) -> RunReport:
         Exception: whatever the skill raises on labels that `options` names; the report is
             written before.
     """
+    _check_rerun(skill, options.rerun)
     program = find_executable(skill.node.executable)
     labels = _labels(options)
     with output_folder(options.output):
@@ -180,7 +183,22 @@ def _run(
     if complaint is not None and options.labels is not None:
         # Asked for by name: the report stands, but the command has not done what it was told.
         raise complaint
+    if options.rerun is not None and isinstance(skill, RecordsRuns):
+        skill.record(played, options.rerun)
     return report
+
+
+def _check_rerun(skill: ReplayableSkill, file: Path | None) -> None:
+    """Find out before the run whether its recording could be written."""
+    if file is None:
+        return
+    if not isinstance(skill, RecordsRuns):
+        message = f"--rerun: the skill {skill.name} has no recording for Rerun; leave it out"
+        raise SettingError(message)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        message = f"--rerun {file}: give a file, .rrd, in a folder that exists"
+        raise SettingError(message)
+    import rerun  # noqa: F401
 
 
 def _unscored(

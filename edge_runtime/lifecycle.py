@@ -130,6 +130,9 @@ class ManagedNode(LifecycleNode, ABC):
     def destroy_node(self) -> None:
         """Stop, and let go of what was loaded, before the publishers go."""
         self._end()
+        # rclpy forgets it, and it holds the node: the participant would end with the process
+        # only, without removing its shared memory.
+        self._state_machine.destroy_when_not_in_use()
         super().destroy_node()
 
     def _end(self) -> None:

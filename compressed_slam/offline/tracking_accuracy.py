@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compressed_slam.droid_operator import DroidOperator
+from compressed_slam.estimate import Health
 from compressed_slam.evaluation import absolute_error, relative_error
 from compressed_slam.settings import preset
-from compressed_slam.tracker import Health, Tracker
+from compressed_slam.tracker import Tracker
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:

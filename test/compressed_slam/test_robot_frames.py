@@ -20,8 +20,8 @@ from slam_process import OracleSlamNode, shots, stamp_of_shot
 from std_msgs.msg import Header
 
 from compressed_slam import se3
+from compressed_slam.estimate import Estimate, Health
 from compressed_slam.robot_frames import RobotFrames, pose_matrix
-from compressed_slam.tracker import Estimate, Health
 from edge_runtime import optional_ros
 from edge_runtime.frame import CameraFrame
 from edge_runtime.latency import Stopwatch
