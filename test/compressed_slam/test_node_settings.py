@@ -62,7 +62,9 @@ def test_depth_counts_as_much_as_the_parameter_says(tmp_path: Path, domain_id: i
                 header.stamp.sec, header.stamp.nanosec = divmod(stamp_of_shot(index), 10**9)
                 noisy = shot.depth * random.normal(1, 0.1, shot.depth.shape).astype(np.float32)
                 images = {"image": shot.bgr, "depth": noisy}
-                node.process(CameraFrame(header, images=images, calibration={"image": CAMERA}), Stopwatch())
+                node.process(
+                    CameraFrame(header, images=images, calibration={"image": CAMERA}), Stopwatch()
+                )
             node.handlers()[SAVE_MAP.name](None, SimpleNamespace())
         saved = read_map(folder)
         known = saved.measured > 0
