@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
     from edge_runtime.calibration import Calibration
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
     from edge_runtime.services import Handler
 
@@ -119,7 +119,7 @@ class SlamNode(SkillNode[Located]):
         """Save the map, and load one."""
         return {SAVE_MAP.name: self._save_map, LOAD_MAP.name: self._load_map}
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> Located:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> Located:
         """Track one image."""
         stamp = frame.header.stamp.sec * _SECOND + frame.header.stamp.nanosec
         try:
@@ -136,7 +136,7 @@ class SlamNode(SkillNode[Located]):
         self._last = estimate
         return Located(estimate, self._frames.place(estimate))
 
-    def publish(self, frame: Frame, result: Located) -> None:
+    def publish(self, frame: CameraFrame, result: Located) -> None:
         """Publish the poses of every image, and the map with a keyframe's, where it is watched."""
         stamp, placed = frame.header.stamp, result.placed
         map_frame, odom = self.parameters["map_frame"], self.parameters["odom_frame"]
@@ -168,7 +168,7 @@ class SlamNode(SkillNode[Located]):
         }
         return Condition(warning, values)
 
-    def _tracker_for(self, frame: Frame) -> tuple[Tracker, Rig]:
+    def _tracker_for(self, frame: CameraFrame) -> tuple[Tracker, Rig]:
         """Return the tracker of the frame's cameras and these; new ones where they have changed."""
         mode = self.parameters["camera_mode"]
         topics = (IMAGE,) if mode == "rgbd" else IMAGES_OF_MODE[mode]
@@ -261,7 +261,7 @@ class SlamNode(SkillNode[Located]):
         )
 
 
-def _incomplete(topic: str, frame: Frame) -> MessageError:
+def _incomplete(topic: str, frame: CameraFrame) -> MessageError:
     if topic in frame.images:
         message = (
             f"no usable camera info of {topic}: publish it, with K or P of images of this size, "

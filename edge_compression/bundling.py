@@ -33,9 +33,13 @@ BUNDLE = "bundle"
 
 
 def over_limits(job: Job, variants: Sequence[Variant]) -> dict[str, str]:
-    """Say of each variant that misses the recipe's limits which ones."""
+    """Say of each variant that was evaluated and misses the recipe's limits which ones."""
     limits, first = job.recipe.recipe.limits, variants[0]
-    found = {v.name: over_limit(limits, first.accuracy, v.accuracy) for v in variants[1:]}
+    found = {
+        variant.name: over_limit(limits, first.accuracy, variant.accuracy)
+        for variant in variants[1:]
+        if variant.accuracy
+    }
     return {name: reasons for name, reasons in found.items() if reasons}
 
 

@@ -19,13 +19,17 @@ from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_compression.concatenations import split_concatenations
+from edge_compression.export import torch_runs
+from edge_compression.training_state import weights_digest
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
+    from torch import nn
 
+    from edge_compression.job import Job
     from edge_compression.protocol import Arrays, CompressibleSkill, ExportModel, Run
     from edge_compression.recipe import QuantiseSettings
 
@@ -87,6 +91,23 @@ def calibration_inputs(
         )
         raise SettingError(message)
     return found
+
+
+def network_inputs(
+    job: Job, network: nn.Module, settings: QuantiseSettings
+) -> dict[str, list[Arrays]]:
+    """Take the inputs that the recipe's data gives a network, once for the same weights.
+
+    Raises:
+        SettingError: see `calibration_inputs`.
+    """
+    weights = weights_digest(network)
+    if weights not in job.calibrations:
+        models = job.skill.models(network.eval(), job.data)
+        job.calibrations[weights] = calibration_inputs(
+            job.skill, models, torch_runs(models), job.data, settings
+        )
+    return job.calibrations[weights]
 
 
 def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibration:

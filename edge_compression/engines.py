@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from edge_compression.variants import Candidate, GraphFile, path_of
 from edge_runtime.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import BaseModel
     from torch import nn
 
@@ -108,16 +111,14 @@ def _float(
 
 
 def _quantise(job: Job, made: Engines, last: Candidate, quantiser: Quantiser) -> None:
-    name = job.skill.primary_metric
     tried: dict[Method, Candidate] = {}
-    validated: dict[Method, float] = {}
     kind = last.name.replace("fp32", "int8")
     for method in quantiser.calibrations:
         try:
             tried[method] = quantiser.make(kind, method, "cpu")
-            validated[method] = tried[method].evaluate(job.evaluations, "validation")[name]
         except EngineError as error:  # noqa: PERF203 - three turns
             made.failures[f"{kind} {method}"] = str(error)
+    validated = _validated(job, tried)
     metric = metrics.primary(job.skill)
     best = max(
         tried,
@@ -143,6 +144,16 @@ def _quantise(job: Job, made: Engines, last: Candidate, quantiser: Quantiser) ->
             made.failures[f"{kind} {where}"] = str(error)
         else:
             _add(made, quantiser, candidate, best, flavour)
+
+
+def _validated(job: Job, tried: Mapping[Method, Candidate]) -> dict[Method, float]:
+    """Return the primary metric on the validation split; NaN where there is nothing to choose."""
+    if len(tried) == 1:
+        return dict.fromkeys(tried, math.nan)
+    return {
+        method: candidate.evaluate(job.evaluations, "validation")[job.skill.primary_metric]
+        for method, candidate in tried.items()
+    }
 
 
 def _add(

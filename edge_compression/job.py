@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from edge_compression.evaluation import Evaluations
+    from edge_compression.protocol import Arrays
     from edge_compression.recipe import LoadedRecipe, Recipe
 
 TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "numpy")
@@ -41,6 +42,8 @@ class Job:
             trainer wants.
         output: folder for the results; it exists.
         save_every: seconds between saved states of a training.
+        calibrations: inputs by model, by the digest of the network's weights; see
+            `calibration.network_inputs`.
     """
 
     skill: CompressibleSkill
@@ -49,6 +52,7 @@ class Job:
     train: Any
     output: Path
     save_every: float
+    calibrations: dict[str, dict[str, list[Arrays]]] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> Evaluations:

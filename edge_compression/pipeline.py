@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from edge_compression import measure
 from edge_compression.aware import input_peaks, simulate
 from edge_compression.bundling import make_bundle, over_limits, source
-from edge_compression.calibration import calibration_inputs
+from edge_compression.calibration import network_inputs
 from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.engines import make_engines
-from edge_compression.export import torch_runs
 from edge_compression.job import EVALUATIONS, supervised
 from edge_compression.pruning import describe_layers
 from edge_compression.report import HTML_FILE, render
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edge_compression.job import Job
-    from edge_compression.protocol import Arrays
-    from edge_compression.recipe import QuantiseSettings
     from edge_compression.results import Stage
 
 PRUNED = "pruned.pt"
@@ -56,7 +53,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     original = load_checkpoint(job.checkpoint, job.skill)
     origin = source(job)
     if job.recipe.recipe.quantise is not None:
-        _calibration(job, original, job.recipe.recipe.quantise)
+        network_inputs(job, original, job.recipe.recipe.quantise)
     if restart:
         shutil.rmtree(job.output / STAGES, ignore_errors=True)
         shutil.rmtree(job.output / EVALUATIONS, ignore_errors=True)
@@ -64,7 +61,7 @@ def compress(job: Job, *, force: bool = False, restart: bool = False) -> Compres
     smaller, stages, aware_curve = _smaller(job, original)
     made = make_engines(job, original, smaller)
     say(f"measuring {', '.join(candidate.name for candidate in made.candidates)}")
-    variants = measure_variants(job.evaluations, made.candidates)
+    variants = measure_variants(job.evaluations, made.candidates, job.recipe.recipe.evaluate)
     too_bad = over_limits(job, variants)
     left_out = {**made.failures, **({} if force else too_bad)}
     forced = {name: too_bad[name] for name in too_bad if name not in left_out}
@@ -136,7 +133,7 @@ def _smaller(
     if recipe.quantise is not None and aware is not None:
         say(f"training with simulated quantisation for {aware.steps} steps")
         models = job.skill.models(network, job.data)
-        peaks = input_peaks(network, models, _calibration(job, network, recipe.quantise))
+        peaks = input_peaks(network, models, network_inputs(job, network, recipe.quantise))
         state = job.output / AWARE_STATE
         chosen = recipe.quantise.model_dump(include={"calibration_images", "seed"})
         with simulate(network, peaks):
@@ -152,10 +149,3 @@ def _smaller(
     # From here on the network is the one of the file, so that the file is known to load.
     save_checkpoint(job.output / PRUNED, job.skill, network)
     return load_checkpoint(job.output / PRUNED, job.skill), stages, log.curve
-
-
-def _calibration(
-    job: Job, network: nn.Module, settings: QuantiseSettings
-) -> dict[str, list[Arrays]]:
-    models = job.skill.models(network.eval(), job.data)
-    return calibration_inputs(job.skill, models, torch_runs(models), job.data, settings)

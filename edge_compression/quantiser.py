@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
-from edge_compression.calibration import Method, calibrate, calibration_inputs
+from edge_compression.calibration import Method, calibrate, network_inputs
 from edge_compression.console import note
-from edge_compression.export import check_against_torch, export, torch_runs
+from edge_compression.export import check_against_torch, export
 from edge_compression.fp16 import to_fp16
 from edge_compression.limits import over_limit
 from edge_compression.mixed_precision import protect
@@ -62,9 +62,7 @@ class Quantiser:
             SettingError: the calibration data or `keep_float` is refused.
         """
         keep_float = _by_model(settings, last.models)
-        inputs = calibration_inputs(
-            job.skill, last.models, torch_runs(last.models), last.data, settings
-        )
+        inputs = network_inputs(job, network, settings)
         methods: tuple[Method, ...] = (
             get_args(Method) if settings.method == "best" else (settings.method,)
         )

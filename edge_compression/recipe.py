@@ -25,6 +25,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 Saliency = Literal["l1", "taylor"]
+Evaluated = Literal["all", "this_processor"]
 
 
 class _Section(BaseModel):
@@ -194,6 +195,12 @@ class Recipe(_Section):
     )
     fp16: bool = Field(default=False, description="also make an engine in half precision")
     quantise: QuantiseSettings | None = Field(default=None, description="absent: no int8 engine")
+    evaluate: Evaluated = Field(
+        default="all",
+        description="which engines are evaluated on held-out data. this_processor: those that this "
+        "machine's processor has kernels for; the others (half precision, for Arm, for TensorRT) "
+        "take long here, and ship without figures, under no limit",
+    )
     limits: dict[str, Limit] = Field(
         default_factory=dict,
         description="by metric, on held-out data; 1x is the checkpoint's: an engine that does not "

@@ -63,7 +63,7 @@ def fronts(report: CompressionReport) -> dict[str, list[str]]:
     return {
         cost: pareto_front(
             {
-                variant.name: (value(variant), variant.accuracy[report.primary_metric])
+                variant.name: (value(variant), variant.metric(report.primary_metric))
                 for variant in report.variants
                 if variant.name not in rejected
             },
@@ -100,7 +100,7 @@ def _key_figures(report: CompressionReport) -> list[KeyFigure]:
     return [
         KeyFigure(
             f"{report.primary_metric}, {ours.name}",
-            exact(ours.accuracy[report.primary_metric]),
+            exact(ours.metric(report.primary_metric)),
             f"{exact(first.accuracy[report.primary_metric])} before, {accepted}",
         ),
         *(KeyFigure(label, value(ours), _before(ours, first, value)) for label, value in sizes),
@@ -115,6 +115,8 @@ def _notes(report: CompressionReport) -> list[str]:
         if names
         else f"No bundle was written. The figures above are of {ours}, the smallest that was tried."
     ]
+    if apart := [variant.name for variant in report.variants if not variant.accuracy]:
+        notes.append(f"Not evaluated, and under no limit: {', '.join(apart)}.")
     if report.macs_lost_to_input:
         notes.append(
             f"Of the MACs {percent(report.macs_lost_to_input)} are lost to the smaller input, "
@@ -126,7 +128,7 @@ def _notes(report: CompressionReport) -> list[str]:
 def _add_variants(page: Page, report: CompressionReport) -> None:
     for cost, (label, value) in _COSTS.items():
         chart = pareto_chart(
-            {v.name: (value(v), v.accuracy[report.primary_metric]) for v in report.variants},
+            {v.name: (value(v), v.metric(report.primary_metric)) for v in report.variants},
             label,
             report.primary_metric,
             better=_better(report),
@@ -162,9 +164,11 @@ def _rows(report: CompressionReport) -> list[dict[str, object]]:
     return [
         {
             **row,
-            report.primary_metric: exact(variant.accuracy[report.primary_metric]),
+            report.primary_metric: exact(variant.metric(report.primary_metric)),
             "best of": "rejected"
             if variant.name in rejected
+            else "not evaluated"
+            if not variant.accuracy
             else ", ".join(cost for cost in best if variant.name in best[cost]) or "dominated",
             "in bundle": "no"
             if variant.name not in inside

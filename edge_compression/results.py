@@ -53,7 +53,7 @@ class Variant(_Result):
         parameters: of all models, those that they share once.
         macs: of one frame or decision, on the models' first examples.
         bytes: of all files.
-        accuracy: by metric, on held-out data.
+        accuracy: by metric, on held-out data; empty where the recipe does not have it evaluated.
         latency_ms: of one frame or decision, by percentile: of each model so many times as it is
             called.
         graphs: by model.
@@ -72,6 +72,10 @@ class Variant(_Result):
     def median(self) -> float:
         """Milliseconds of one frame or decision; NaN where time was not taken."""
         return self.latency_ms.get("p50", math.nan)
+
+    def metric(self, name: str) -> float:
+        """Return a figure of the accuracy; NaN where it was not evaluated."""
+        return self.accuracy.get(name, math.nan)
 
     @property
     def files(self) -> list[str]:
@@ -335,7 +339,7 @@ def rows(variants: Sequence[Variant], primary_metric: str) -> list[dict[str, obj
     return [
         {
             "variant": variant.name,
-            primary_metric: round(variant.accuracy[primary_metric], 4),
+            primary_metric: round(variant.metric(primary_metric), 4),
             "parameters": variant.parameters,
             "parameters lost": _lost(first.parameters, variant.parameters),
             "MMAC": round(variant.macs / 1e6, 2),

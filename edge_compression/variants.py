@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from edge_compression.evaluation import Evaluations, Metrics
     from edge_compression.protocol import ExportModel, Run, Split
+    from edge_compression.recipe import Evaluated
     from edge_runtime.findings import Precision
 
 
 TENSORRT = "trt.onnx"
+_ARM_MACHINES = {"aarch64", "arm64"}  # as `platform.machine` calls them
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Candidate:
         """Whether a robot runs all of it in ONNX Runtime."""
         return all(PurePosixPath(graph.file).name != TENSORRT for graph in self.graphs.values())
 
+    @property
+    def for_this_processor(self) -> bool:
+        """Whether this machine's processor has kernels for all of it."""
+        foreign = "cpu.onnx" if platform.machine() in _ARM_MACHINES else "arm.onnx"
+        elsewhere = {TENSORRT, "fp16.onnx", foreign}
+        return not any(
+            PurePosixPath(graph.file).name in elsewhere for graph in self.graphs.values()
+        )
+
     def runs(self) -> dict[str, Run]:
         """Open an engine for each model."""
         return {name: graph.open().run for name, graph in self.graphs.items()}
@@ -77,8 +89,10 @@ def path_of(model: str, models: Mapping[str, object], file: str) -> str:
     return file if len(models) == 1 else f"{model}/{file}"
 
 
-def measure_variants(evaluations: Evaluations, candidates: Sequence[Candidate]) -> list[Variant]:
-    """Evaluate every candidate on held-out data in ONNX Runtime, and time them in turns.
+def measure_variants(
+    evaluations: Evaluations, candidates: Sequence[Candidate], evaluated: Evaluated = "all"
+) -> list[Variant]:
+    """Evaluate the candidates on held-out data in ONNX Runtime, and time them in turns.
 
     What no robot runs in ONNX Runtime is not timed.
 
@@ -91,13 +105,21 @@ def measure_variants(evaluations: Evaluations, candidates: Sequence[Candidate]) 
             inputs = arrays(candidate.models[name].examples[0])
             runs[f"{candidate.name}/{name}"] = partial(run, inputs)
     times = measure.latencies(runs)
-    return [_measured(evaluations, candidate, times) for candidate in candidates]
+    return [
+        _measured(
+            candidate,
+            candidate.evaluate(evaluations, "held_out")
+            if evaluated == "all" or candidate.for_this_processor
+            else {},
+            times,
+        )
+        for candidate in candidates
+    ]
 
 
 def _measured(
-    evaluations: Evaluations, candidate: Candidate, times: Mapping[str, dict[str, float]]
+    candidate: Candidate, accuracy: Metrics, times: Mapping[str, dict[str, float]]
 ) -> Variant:
-    accuracy = candidate.evaluate(evaluations, "held_out")
     models = candidate.models
     graphs = {
         name: Graph(

@@ -34,10 +34,11 @@ def bundled(report: CompressionReport) -> list[Variant]:
 def chosen(report: CompressionReport) -> Variant:
     """Return the variant that figures are quoted of.
 
-    It is the smallest in the bundle that was timed; without a bundle the smallest that was tried.
+    It is the smallest in the bundle that was timed and evaluated; without a bundle the smallest
+    that was tried.
     """
     inside = bundled(report)
-    timed = [variant for variant in inside if variant.latency_ms]
+    timed = [variant for variant in inside if variant.latency_ms and variant.accuracy]
     return min(timed or inside or report.variants, key=lambda variant: variant.bytes)
 
 
@@ -49,7 +50,7 @@ def verdict(report: CompressionReport) -> str:
     else:
         ships = f"{ours.name} ships{' by --force' if ours.name in report.forced else ''}"
     name, metric = report.primary_metric, report.metrics[report.primary_metric]
-    loss = metrics.loss(metric, first.accuracy[name], ours.accuracy[name])
+    loss = metrics.loss(metric, first.metric(name), ours.metric(name))
     price = [_loss(loss, name, metric), _speed(first.median / ours.median)]
     return f"{ships}: {', '.join(filter(None, price))}; {allowed(report)}"
 

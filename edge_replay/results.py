@@ -36,7 +36,7 @@ class RecordingFacts(_Result):
     seconds: float
 
 
-class Trial(_Result):
+class RateTrial(_Result):
     """One step of the search for the highest rate.
 
     Attributes:
@@ -121,7 +121,7 @@ class RunReport(_Result):
     playback: Playback
     latency_ms: dict[str, dict[str, float]]
     usage: Usage
-    search: tuple[Trial, ...]
+    search: tuple[RateTrial, ...]
     score: Score | None
     notes: tuple[str, ...]
     host: dict[str, str]

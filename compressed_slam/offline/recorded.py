@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edge_replay.datasets.sequence import FolderSequence
+    from edge_worlds.rooms.sequence import Frame as Shot
+    from edge_worlds.rooms.trajectory import Trajectory as Poses
 
 Mode = Literal["mono", "rgbd", "stereo"]
 
@@ -112,20 +115,26 @@ def _frame(
     )
 
 
+@lru_cache(maxsize=4)
+def _walk(seed: int) -> tuple[Poses, Pinhole, Callable[[int], Shot]]:
+    """Return a walk's poses, its camera, and what gives its pictures, each rendered once."""
+    room = make_room(seed)
+    path = wander(room, seed, _METRES, _RATE)
+    lens = Pinhole.with_view(*_SIZE)
+    return path, lens, cache(frames(room, path, lens).__getitem__)
+
+
 def walk_room(
     seed: int, mode: Literal["mono", "rgbd"] = "rgbd", *, rows: slice = slice(None)
 ) -> Recording:
     """Walk 5 m through a rendered room: exact depth and poses, 320x240, 15 frames a second."""
-    room = make_room(seed)
-    path = wander(room, seed, _METRES, _RATE)
-    lens = Pinhole.with_view(*_SIZE)
+    path, lens, shot_of = _walk(seed)
     matrix = np.array([[lens.fx, 0, lens.cx], [0, lens.fy, lens.cy], [0, 0, 1]])
     stamps = np.round(path.stamps * _SECOND).astype(np.int64)
-    shots = frames(room, path, lens)
 
     def film() -> Iterator[Frame]:
-        for index in range(len(shots))[rows]:
-            shot = shots[index]
+        for index in range(len(stamps))[rows]:
+            shot = shot_of(index)
             depth = shot.depth if mode == "rgbd" else None
             yield Frame(int(stamps[index]), shot.bgr, depth)
 

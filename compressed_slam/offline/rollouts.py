@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from edge_compression.protocol import Arrays, Run
 
 _EDGES = 2  # that are kept of a step; all the edges of one look alike
+# Few edges, and no refinement of the whole map: more of the same would only take longer.
+_SETTINGS = {
+    "window": 12,
+    "max_edges": 36,
+    "max_keyframes": 32,
+    "max_backend_edges": 256,
+    "backend_every": 1000,
+}
 
 
 def rollout_inputs(
@@ -42,7 +50,7 @@ def rollout_inputs(
 
     networks = EngineNetworks({name: keeping(name) for name in runs})
     for opened in recordings:
-        track(networks, opened())
+        track(networks, opened(), **_SETTINGS)
     samples = [
         {name: reservoir.items[n] for name, reservoir in kept.items() if n < len(reservoir.items)}
         for n in range(count)

@@ -227,3 +227,30 @@ def test_an_error_over_the_limit_makes_no_bundle(
 
     assert "pruned fp32: ate is " in line
     assert "(1.05x of " in line
+
+
+def test_engines_for_other_devices_may_ship_without_figures(
+    tracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rollouts = []
+
+    def counted(self: object, *args: object) -> object:
+        rollouts.append(args)
+        return calibration(self, *args)
+
+    skill: Any = type(compressible_skill("track"))
+    calibration = skill.calibration
+    monkeypatch.setattr(skill, "calibration", counted)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    changes = {"prune": None, "finetune": None, "quantise": {"calibration_images": 4}}
+    recipe = write(tracked, **changes, evaluate="this_processor")
+    assert main(["run", recipe, "--output", str(tmp_path)]) == 0
+
+    update = load_bundle(tmp_path / "bundle", "track").manifest.models["update"]
+    measured = {name: set(update.engines[file].accuracy) for name, file in update.flavours.items()}
+    figures = {"ate", "close"}
+    assert measured.pop("fp32.onnx") == measured.pop("arm.onnx") == figures
+    assert measured == {"fp16.onnx": set(), "cpu.onnx": set(), "trt.onnx": set()}
+    page = (tmp_path / "report.html").read_text()
+    assert "Not evaluated, and under no limit: fp16, int8, int8 for TensorRT." in page
+    assert len(rollouts) == 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
 
 
@@ -35,13 +35,13 @@ class TravelNode(SkillNode[tuple[float, int]]):
     def reset(self) -> None:
         self._places: list[float] = []
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, int]:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, int]:
         with stopwatch.stage("search"):
             green = frame.images["image"][:, :, 1]
             self._places.append(float(np.nonzero(green == green.max())[1].mean()))
         return self._places[-1] - self._places[0], len(self._places)
 
-    def publish(self, frame: Frame, result: tuple[float, int]) -> None:
+    def publish(self, frame: CameraFrame, result: tuple[float, int]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y = float(result[0]), float(result[1])
         self.outputs[WAY].publish(message)
