@@ -28,7 +28,8 @@ class Estimate:
             only a lost camera that is found again jumps.
         pose: (7,) camera to map: corrected by the backend, may jump.
         covariance: (6, 6) of the tangent that perturbs the world-to-camera pose on the left,
-            [translation, rotation]; infinite where nothing is known.
+            [translation, rotation]; relative to the map's first keyframe, see
+            `compressed_slam.uncertainty`; infinite where nothing is known.
         confidence: mean weight of the matches with the keyframe that matches best, 0..1.
         health: of the tracking.
         keyframe: whether the picture became a keyframe.

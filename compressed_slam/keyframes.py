@@ -139,7 +139,7 @@ class Keyframes:
         for rows in self._tensors:
             rows[row : end - 1] = rows[row + 1 : end].clone()
         for each in (self.ids, self.stamps, self.views, self.pictures):
-            del each[row]  # type: ignore[attr-defined]
+            del each[row]
 
     def copy(self) -> Keyframes:
         """Return a copy to work on elsewhere; the views, which nobody changes, are shared."""

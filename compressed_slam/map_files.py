@@ -112,19 +112,21 @@ def read_map(folder: Path) -> SavedMap:
 
 def _manifest(saved: SavedMap, digest: str) -> _Manifest:
     camera = saved.camera
-    return _Manifest(
-        schema_version=1,
-        camera_mode=camera.mode,
-        size=camera.size,
-        intrinsics=camera.intrinsics,
-        baseline=camera.baseline,
-        world=tuple(tuple(row) for row in saved.world.tolist()),
-        keyframes=len(saved),
-        sha256=digest,
+    return _Manifest.model_validate(
+        {
+            "schema_version": 1,
+            "camera_mode": camera.mode,
+            "size": camera.size,
+            "intrinsics": camera.intrinsics,
+            "baseline": camera.baseline,
+            "world": saved.world.tolist(),
+            "keyframes": len(saved),
+            "sha256": digest,
+        }
     )
 
 
-def _arrays(saved: SavedMap) -> dict[str, NDArray[Any]]:
+def _arrays(saved: SavedMap) -> dict[str, Any]:
     return {name: value for name, value in vars(saved).items() if name not in {"camera", "world"}}
 
 
@@ -143,7 +145,7 @@ def _checked(path: Path, manifest: _Manifest, arrays: dict[str, NDArray[Any]]) -
         "rights": (np.uint8, (paired, *picture)),
     }
     if arrays.keys() != expected.keys() or any(
-        (arrays[name].dtype, arrays[name].shape) != (dtype, shape)
+        arrays[name].dtype != dtype or arrays[name].shape != shape
         for name, (dtype, shape) in expected.items()
     ):
         raise _refusal(path, f"does not hold the {count} keyframes that {MANIFEST} tells of")

@@ -20,7 +20,8 @@ from compressed_slam.mapper import Candidate, Mapper
 from compressed_slam.relocaliser import Relocaliser
 from compressed_slam.saved_map import SavedMap
 from compressed_slam.trajectory_log import TrajectoryLog
-from edge_runtime.errors import MessageError, SettingError
+from compressed_slam.uncertainty import Uncertainty
+from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Tracker:
             MessageError: the frame is older than the one before it, or of another size than the
                 camera's; it was not looked at.
         """
-        self._check(frame)
+        frame.check(self._camera, self._stamp)
         # What the tracker was not told to use it does not look at.
         frame = replace(
             frame,
@@ -221,26 +222,10 @@ class Tracker:
         """
         self._executor.give(lambda: look(self._mapper.keyframes, self._intrinsics))
 
-    def _check(self, frame: Frame) -> None:
-        if self._stamp is not None and frame.stamp < self._stamp:
-            message = (
-                f"an image of time {frame.stamp} ns came after one of {self._stamp} ns: images "
-                "come in the order of their time; start anew where a recording does"
-            )
-            raise MessageError(message, "order")
-        expected = self._camera.height, self._camera.width
-        for name in ("bgr", "depth", "right"):
-            image = getattr(frame, name)
-            if image is not None and image.shape[:2] != expected:
-                message = (
-                    f"{name} is {image.shape[1]}x{image.shape[0]}, but the pictures' camera has "
-                    f"{expected[1]}x{expected[0]}: rectify both with it"
-                )
-                raise MessageError(message, "size")
-
     def _begin_with(self, empty: Snapshot) -> None:
         self.known = self._learnt = empty
         self._log = TrajectoryLog()
+        self._uncertainty = Uncertainty()
         self._motion = se3.identity(self._pose.device)
         self._missed = self._unrecognised = 0
 
@@ -329,12 +314,15 @@ class Tracker:
         # Of a keyframe that is out of view, the flow says nothing.
         unseen = motion.confidence <= settings.least_confidence
         new = unseen or motion.flow > settings.motion_threshold or partner is not None
+        anchor = len(known) - 1 if partner is None else partner
+        relative = se3.compose(pose, se3.inverse(known.poses[anchor]))
+        covariance = self._uncertainty.of(found.located.covariance, relative, known.ids[anchor])
         return self._estimate(
             frame,
             Health.TRACKING,
-            keyframe=new and self._add_keyframe(frame, view, partner),
+            keyframe=new and self._add_keyframe(frame, view, partner, covariance),
             confidence=found.confidence,
-            covariance=found.located.covariance,
+            covariance=covariance,
         )
 
     def _miss(self, frame: Frame, view: View, health: Health, confidence: float) -> Estimate:
@@ -349,7 +337,13 @@ class Tracker:
             self._give_up_map()
         return self._estimate(frame, health, keyframe=False, confidence=confidence)
 
-    def _add_keyframe(self, frame: Frame, view: View, partner: int | None = None) -> bool:
+    def _add_keyframe(
+        self,
+        frame: Frame,
+        view: View,
+        partner: int | None = None,
+        covariance: Tensor | None = None,
+    ) -> bool:
         """Have a frame taken in, with row `partner` beside those before it; False if that waits."""
         known, pose = self.known, self._pose
         # One without a depth of its own locates nothing yet: the next picture would be one, too.
@@ -370,6 +364,8 @@ class Tracker:
         self._next_id += 1
         self.known = known.extended(candidate.identity, frame.stamp, pose, frame.disp, view)
         self._relocaliser.remember(self.known.ids, frame)
+        if covariance is not None:
+            self._uncertainty.remember(self.known.ids, covariance)
         self._executor.give(partial(self._mapper.take_in, candidate))
         self._learn()
         return True

@@ -12,10 +12,10 @@ from edge_runtime.images import to_bgr, to_depth
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_replay.bags import Frame, Recording
+    from edge_replay.bags import RecordedFrame, Recording
 
 
-def decoded(recording: Recording, frame: Frame, topic: str) -> NDArray[Any] | None:
+def decoded(recording: Recording, frame: RecordedFrame, topic: str) -> NDArray[Any] | None:
     """Return an image of the frame by the node's input `topic`; None where it has none.
 
     Returns:
