@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compressed_slam.snapshot import Snapshot
 
 _STEPS = 2
+_SETTLED = 0.25  # map pixels of mean correction under which another step would say the same
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Motion:
 
     @classmethod
     def of(cls, flow: Tensor, weight: Tensor) -> Motion:
-        """Of one edge's flow (h, w, 2) and weight (h, w, 2)."""
+        """Of the flow (..., h, w, 2) of edges and its weight, of the same shape."""
         sure = weight.mean(-1)
         length = (flow.norm(dim=-1) * sure).sum() / sure.sum().clamp(min=1e-6)
         return cls(length.item(), sure.mean().item())
@@ -90,7 +91,8 @@ class Localiser:
             guess: (7,) its pose, world to camera.
             known: the keyframes that it is matched with.
             rows: of theirs.
-            steps: of matching; each moves the picture to where the matches want it.
+            steps: of matching at most; each moves the picture to where the matches want it. Where
+                they already agree with the guess, as in steady motion, one is enough.
         """
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
@@ -102,6 +104,8 @@ class Localiser:
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
             pose = located.pose
+            if Motion.of(found.delta, found.weight).flow < _SETTLED:
+                break
         grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(
             located,

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from compressed_slam.snapshot import Snapshot
     from edge_runtime.calibration import Calibration
 
-_NEIGHBOURS = 3  # latest keyframes that a picture is matched with
+_NEIGHBOURS = 2  # latest keyframes that a picture is matched with
 _SOON = 500_000_000  # ns; after a longer pause the motion before it says nothing
 _LEAST_DEPTH = 0.1  # share of the first keyframe's depth that a sensor must have measured
 _WAITING = 3  # keyframes that wait while one is taken in
