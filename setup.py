@@ -92,6 +92,7 @@ setup(
             "matplotlib>=3.7",
             "rosbags>=0.10",
         ],
+        "rerun": ["rerun-sdk>=0.23"],
         "dask": ["distributed>=2024.1"],
         "train": [f"{PACKAGE}[compress]"],
         "dev": [

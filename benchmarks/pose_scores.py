@@ -11,8 +11,9 @@ from edge_compression.recipe import load_recipe
 from edge_runtime.engine import open_engine
 from edge_worlds.textures import backdrop, photograph
 from pose_fcn.accuracy import PRIMARY_METRIC, pose_accuracy
+from pose_fcn.data import PoseData
 from pose_fcn.estimator import PoseEstimator
-from pose_fcn.skill import PoseData, PoseSkill
+from pose_fcn.skill import PoseSkill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's customary name
 
-from compressed_slam.correlation import DirectCorrelation, StoredCorrelation, feature_pyramid
+from compressed_slam.correlation import Correlation, correlate, feature_pyramid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,15 +44,12 @@ def main() -> None:
     sources, targets = (
         [pyramids[k] for k in torch.randint(FRAMES, (EDGES,), generator=noise)] for _ in range(2)
     )
-    stored, direct = StoredCorrelation(), DirectCorrelation()
-    for correlation in (stored, direct):
-        correlation.add(sources, targets)
+    correlation = Correlation()
+    correlation.add(sources, targets)
     tasks: dict[str, Callable[[], object]] = {
-        "24 edges, stored, compiled": lambda: stored.lookup(coords),
-        "24 edges, stored, grid_sample": lambda: stored.lookup(tracked),
-        "24 edges, on the fly, compiled": lambda: direct.lookup(coords),
-        "24 edges, on the fly, whole volumes and grid_sample": lambda: direct.lookup(tracked),
-        "storing one edge": lambda: StoredCorrelation().add(sources[:1], targets[:1]),
+        "24 edges, compiled": lambda: correlation.lookup(coords),
+        "24 edges, whole maps and grid_sample": lambda: correlation.lookup(tracked),
+        "whole maps of one edge": lambda: correlate(sources[0][0].flatten(0, 1), targets[0]),
         "one frame's pyramid": lambda: feature_pyramid(maps[0]),
     }
     wall: dict[str, list[float]] = {name: [] for name in tasks}

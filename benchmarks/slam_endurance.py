@@ -20,11 +20,12 @@ import time
 import numpy as np
 import psutil
 
+from compressed_slam.estimate import Health
 from compressed_slam.evaluation import absolute_error
 from compressed_slam.frame import Frame
 from compressed_slam.oracle import Oracle
 from compressed_slam.settings import preset
-from compressed_slam.tracker import Health, Tracker
+from compressed_slam.tracker import Tracker
 from edge_runtime.calibration import Calibration
 from edge_runtime.trajectory import Trajectory
 from edge_worlds.rooms.renderer import Pinhole

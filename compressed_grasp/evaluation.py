@@ -57,6 +57,7 @@ CONTROLS = {
     "geometric": geometric_policy,
 }
 LEARNED = ("learned", "learned-grasp")
+BASELINE = "vpg"
 FAULTS = {
     "none": PERFECT,
     "real": REAL,
@@ -102,8 +103,15 @@ class GraspEvaluation:
         parser.add_argument(
             "--policy",
             nargs="+",
-            choices=[*LEARNED, *CONTROLS],
-            help="the first is quoted (default: with a bundle all, else the controls)",
+            choices=[*LEARNED, BASELINE, *CONTROLS],
+            help="the first is quoted (default: with a bundle the learned ones, with --vpg VPG, "
+            "and the controls)",
+        )
+        parser.add_argument(
+            "--vpg",
+            type=Path,
+            metavar="FILE",
+            help="VPG's network: weights, as benchmarks/grasp_vpg.py makes them",
         )
         parser.add_argument(
             "--faults", choices=FAULTS, default="real", help="of the depth camera (default: real)"
@@ -122,15 +130,18 @@ class GraspEvaluation:
         if args.runs < 1 or not makers:
             message = f"{args.runs} runs of {len(makers)} scenes; give --scenes or --piles, --runs"
             raise SettingError(message)
-        learned = [name for name in _policies(args) if name in LEARNED]
-        if learned and args.bundle is None:
-            message = f"policy {learned[0]} needs a network: give --bundle"
-            raise SettingError(message)
+        for policy in _policies(args):
+            option = _network_option(policy)
+            if option and getattr(args, option) is None:
+                message = f"policy {policy} needs a network: give --{option}"
+                raise SettingError(message)
+        if args.vpg is not None:
+            _vpg(args.vpg)
         return {
             f"{policy} {scene} {run:03}": partial(
                 _trial,
                 policy=policy,
-                bundle=args.bundle if policy in LEARNED else None,
+                network=getattr(args, _network_option(policy) or "", None),
                 precision=args.precision,
                 make=make,
                 faults=FAULTS[args.faults],
@@ -182,7 +193,18 @@ class GraspEvaluation:
 def _policies(args: Namespace) -> Sequence[str]:
     if args.policy:
         return list(dict.fromkeys(args.policy))
-    return [*LEARNED, *CONTROLS] if args.bundle else [*CONTROLS]
+    return [
+        *(LEARNED if args.bundle else ()),
+        *([BASELINE] if args.vpg else ()),
+        *CONTROLS,
+    ]
+
+
+def _network_option(policy: str) -> str | None:
+    """Return the option by which a policy gets its network; None where it needs none."""
+    if policy in LEARNED:
+        return "bundle"
+    return "vpg" if policy == BASELINE else None
 
 
 def _runs(args: Namespace) -> range:
@@ -215,7 +237,7 @@ def _same(scene: Scene, rng: np.random.Generator) -> Scene:
 def _trial(
     *,
     policy: str,
-    bundle: Path | None,
+    network: Path | None,
     precision: str | None,
     make: SceneMaker,
     faults: CameraFaults,
@@ -226,7 +248,7 @@ def _trial(
     table = SimulatedTable(
         world, crop_to_workspace(oblique_camera()), _SPACE, faults, rng, colored=False
     )
-    watched = _Watched(policy, bundle, precision)
+    watched = _Watched(policy, network, precision)
     began = time.perf_counter()
     episode = run_episode(table, watched, _SPACE, rng, watched.done)
     return {
@@ -240,18 +262,18 @@ def _trial(
 class _Watched:
     """A policy, its time, and a sheet of what it does."""
 
-    def __init__(self, name: str, bundle: Path | None, precision: str | None) -> None:
+    def __init__(self, name: str, network: Path | None, precision: str | None) -> None:
         self.sheet = ContactSheet(_SPACE)
         self.seconds = 0.0
         self.decisions = 0
         self._q: NDArray[np.float32] | None = None
         self._policy: Policy
-        if bundle is None:
+        if network is None:
             self._policy = CONTROLS[name]
         else:
-            self._run = _engine(bundle, precision)
+            self._run = _vpg(network) if name == BASELINE else _engine(network, precision)
             self._policy = QPolicy(
-                self._remember, push_below=PUSH_BELOW if name == LEARNED[0] else 0.0
+                self._remember, push_below=0.0 if name == LEARNED[1] else PUSH_BELOW
             )
 
     def __call__(
@@ -281,6 +303,14 @@ class _Watched:
 @lru_cache(maxsize=2)
 def _engine(bundle: Path, precision: str | None) -> Run:
     return open_engine(load_bundle(bundle, "grasp"), threads=1, precision=precision).run
+
+
+@lru_cache(maxsize=1)
+def _vpg(file: Path) -> Run:
+    # Where there is no torch the other policies still run.
+    from compressed_grasp.vpg import load_run
+
+    return load_run(file)
 
 
 def _episode(result: Mapping[str, Any]) -> Episode:

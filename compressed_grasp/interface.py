@@ -107,7 +107,7 @@ GRASP = NodeInterface(
         ),
         Setting(
             "push_below",
-            default=0.7,
+            default=0.45,
             description="objects are pushed only where the best grasp is worth less; 0: never",
             low=0.0,
             high=1.0,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from compressed_grasp.q_policy import Decision
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
     from edge_runtime.services import Handler
 
@@ -95,7 +95,7 @@ class GraspNode(SkillNode[Plan]):
         """Return the last decision, with the reason where there was nothing to do."""
         return Condition(values=self._said)
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> Plan:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> Plan:
         """Project the images onto the table, and choose."""
         if not self._enabled:
             message = f"disabled: call {ENABLED.name} with data: true"
@@ -115,7 +115,7 @@ class GraspNode(SkillNode[Plan]):
         self._said = {"decision": _said(decision), "coverage": f"{seen.coverage:.0%}"}
         return Plan(seen, decision)
 
-    def publish(self, frame: Frame, result: Plan) -> None:
+    def publish(self, frame: CameraFrame, result: Plan) -> None:
         """Publish the action, or that there is none; the rest only for those who listen."""
         header = workspace_header(frame.header, self._frame)
         action = result.decision.action
@@ -145,7 +145,7 @@ class GraspNode(SkillNode[Plan]):
         moved: NDArray[np.float64] = points @ pose[:3, :3].T + pose[:3, 3]
         return moved
 
-    def _draw(self, frame: Frame, result: Plan) -> NDArray[np.uint8]:
+    def _draw(self, frame: CameraFrame, result: Plan) -> NDArray[np.uint8]:
         del frame
         decision = result.decision
         return draw_q_map(decision.q, result.seen, decision.action, self._planner.workspace)

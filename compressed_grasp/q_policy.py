@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from compressed_grasp.action import ANGLES, PUSH_LENGTH, Action, plan, push_heights
+from compressed_grasp.failures import bar_repetitions, confidence
 from compressed_grasp.policies import OBJECT_HEIGHT
 from edge_runtime.latency import Stopwatch
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
     Run = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.float32]]]
     """Runs the network on "height"; returns "q"."""
 
-PUSH_BELOW = 0.7
-"""Grasps that are worth this much are done before any push (as in DIPN, Huang et al. 2021)."""
+PUSH_BELOW = 0.45
+"""Grasps that are worth this much are done before any push (a rule of DIPN, Huang et al. 2021).
+
+A grasp that succeeds with probability p takes 1 / p actions; a push, and after it a grasp of .85,
+take 1 + 1 / .85: less only where p is below .46.
+"""
 CELL = 0.004
 """Side of a cell that the network was trained with [m]."""
 SIDE = 112
@@ -38,9 +43,6 @@ _MET_BY = 0.005  # metres from the fingertips up, of an object that a push meets
 _FROM_BORDER = 0.06  # metres from the border where a push ends; what it pushes stays inside
 _STEP = 0.05  # metres between cells that are not of one thing
 _KEPT_CLEAR = 0.03  # metres about an obstacle
-_SAME_PLACE = 0.015  # metres between two actions that are taken as the same
-_SAME_TURN = 1  # steps of 22.5 degrees between them, at most
-_GRASP_TURNS = ANGLES // 2  # then the jaws have changed over
 
 
 @dataclass(frozen=True)
@@ -153,28 +155,30 @@ class QPolicy:
             q = self.q_map(seen)
         with clock.stage("choice"):
             allowed = allowed_actions(seen, objects, workspace, useless, obstacles)
-            return self._choose(q, allowed, seen, workspace)
+            believed = q if not useless else q * confidence(q.shape, useless, workspace)
+            return self._choose(q, believed, allowed, seen, workspace)
 
     def _choose(
         self,
         q: NDArray[np.float32],
+        believed: NDArray[np.float32],
         allowed: NDArray[np.bool_],
         seen: HeightMap,
         workspace: Workspace,
     ) -> Decision:
         # What is not finite is not worth anything.
-        worth = np.where(allowed & np.isfinite(q), q, -1)
+        worth = np.where(allowed & np.isfinite(believed), believed, -1)
         if max(worth[ANGLES:].max(), 0) >= self._push_below:
             allowed[:ANGLES], worth[:ANGLES] = False, -1
         channel, row, column = (int(k) for k in np.unravel_index(worth.argmax(), worth.shape))
-        value = float(worth[channel, row, column])
-        if value < 0:
+        if worth[channel, row, column] < 0:
             reason = (
                 "the network gave no finite Q"
                 if allowed.any()
                 else "nothing left to try: what is allowed has just changed nothing"
             )
             return Decision(None, q, 0.0, reason)
+        value = float(q[channel, row, column])
         if value < self._min_q:
             reason = f"no action is worth it: the best Q is {value:.3f}, below {self._min_q:g}"
             return Decision(None, q, value, reason)
@@ -256,26 +260,8 @@ def allowed_actions(
         if barred is not None:
             allowed[k] &= cv2.dilate(barred, path) == 0
     allowed[ANGLES:] = objects
-    far = _elsewhere(workspace.resolution)
-    reach = len(far) // 2
-    for action in useless:
-        row, column = action.cell
-        top, left = max(row - reach, 0), max(column - reach, 0)
-        about = np.s_[top : row + reach + 1, left : column + reach + 1]
-        inside = far[top - row + reach :, left - column + reach :]
-        for k in _same_channels(action):
-            window = allowed[k][about]
-            window &= inside[: window.shape[0], : window.shape[1]]
+    bar_repetitions(allowed, useless, workspace)
     return allowed
-
-
-@lru_cache(maxsize=8)
-def _elsewhere(resolution: float) -> NDArray[np.bool_]:
-    """Which cells (n, n) are not taken as the same as that in the middle."""
-    reach = int(_SAME_PLACE / resolution)
-    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    far: NDArray[np.bool_] = np.hypot(rows, columns) * resolution > _SAME_PLACE
-    return far
 
 
 @lru_cache(maxsize=8)
@@ -303,12 +289,3 @@ def _push_paths(resolution: float) -> tuple[NDArray[np.uint8], ...]:
         cv2.line(path, (reach, reach), end, 1)
         paths.append(path)
     return tuple(paths)
-
-
-def _same_channels(action: Action) -> list[int]:
-    """Channels of the Q map that do about the same as `action` where it was done."""
-    turns = range(action.angle_index - _SAME_TURN, action.angle_index + _SAME_TURN + 1)
-    if action.kind == "push":
-        return [k % ANGLES for k in turns]
-    first = [ANGLES + k % _GRASP_TURNS for k in turns]
-    return first + [k + _GRASP_TURNS for k in first]

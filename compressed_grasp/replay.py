@@ -14,9 +14,10 @@ from compressed_grasp.messages import read_action
 from compressed_grasp.planner import GraspPlanner, Settings, View
 from edge_replay.protocol import FolderLabels, Score
 from edge_runtime.bundle import load_bundle
+from edge_runtime.calibration import CameraInfoReader
 from edge_runtime.common_settings import CAMERA_POSE
 from edge_runtime.engine import open_engine
-from edge_runtime.frame import Arrival, Decoder
+from edge_runtime.frame import CameraFrame
 from edge_runtime.share import shipped_bundle
 from edge_runtime.trajectory import Trajectory
 from edge_runtime.transform_text import format_pose, parse_pose
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from compressed_grasp.action import Action
     from compressed_grasp.heightmap import HeightMap
-    from edge_replay.bags import Frame, Recording
+    from edge_replay.bags import RecordedFrame, Recording
     from edge_replay.protocol import Answers, PlayedRun
 
 ACTION_TOPIC = GRASP.resolve(ACTION)
@@ -135,12 +136,12 @@ def _decisions(run: PlayedRun) -> Iterator[_Decided]:
     bundle = load_bundle(run.bundle or shipped_bundle(GRASP.skill), GRASP.skill)
     engine = open_engine(bundle, "cpu", precision="fp32")
     planner = GraspPlanner.from_bundle(bundle, engine.run, Settings.of_parameters(parameters))
-    decoder = Decoder(GRASP.images, rectified=parameters["rectified"])
+    cameras = CameraInfoReader(rectified=parameters["rectified"])
     answers = dict(run.answers)
     for frame in run.recording.frames():
         if frame.stamp not in answers:
             continue
-        decoded = decoder.decode(_arrival(frame, run.recording))
+        decoded = _decoded(frame, run.recording, cameras)
         stamp = frame.stamp * 1e-9
         view = View(
             decoded.images["color"],
@@ -161,21 +162,26 @@ def _decisions(run: PlayedRun) -> Iterator[_Decided]:
     engine.close()
 
 
-def _arrival(frame: Frame, recording: Recording) -> Arrival:
-    """Give the node's messages of a frame, the image first."""
+def _decoded(frame: RecordedFrame, recording: Recording, cameras: CameraInfoReader) -> CameraFrame:
+    """Decode a frame as the node does."""
     from rclpy.serialization import deserialize_message
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-    images: dict[str, Any] = {}
-    infos: dict[str, Any] = {}
+    color = GRASP.images[0].topic
+    messages: dict[str, Any] = {}
+    camera_info = {}
+    # The image that makes the frame is the last one.
     for role, content in reversed(frame.messages):
         topic = recording.topics[role]
         if topic.kind == "camera_info":
-            infos[GRASP.inputs[0].topic] = deserialize_message(content, CameraInfo)
+            message = deserialize_message(content, CameraInfo)
+            camera_info[color] = cameras.read(color, message)
         else:
             kind = CompressedImage if topic.compressed else Image
-            images[role] = deserialize_message(content, kind)
-    return Arrival(images, infos, 0.0)
+            messages[role] = deserialize_message(content, kind)
+    decoded = CameraFrame(messages[color].header, messages, camera_info=camera_info)
+    decoded.decode({image.topic: image for image in GRASP.images})
+    return decoded
 
 
 def _parameters(given: Mapping[str, str]) -> dict[str, Any]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
 
 from compressed_grasp.evaluation import GraspEvaluation
 from compressed_grasp.learning.data import GraspData, accuracy, held_out_trials, pictures
+from compressed_grasp.learning.samples import draw_batch, samples
 from compressed_grasp.learning.settings import GraspTraining
 from compressed_grasp.q_policy import SIDE
 from compressed_grasp.replay import METRICS as REPLAY_METRICS
 from compressed_grasp.replay import GraspReplay
 from edge_compression.protocol import BundleSettings, ExportModel, Metric, TrainedNetwork
 from edge_runtime.bundle import TensorSpec
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from compressed_grasp.network import GraspNet
-    from edge_compression.protocol import Arrays, Run, Split, TrainingTask
+    from edge_compression.protocol import Arrays, Batch, Run, Split, TrainingTask
+
+_STATES = 38  # of a shard of trials
 
 
 class GraspSkill(GraspReplay):
@@ -81,6 +88,39 @@ class GraspSkill(GraspReplay):
     def data_digest(self, data: GraspData) -> str:
         """Identify what is drawn."""
         return data.digest()
+
+    def subset(self, data: GraspData, samples: int) -> GraspData:
+        """Fewer shards of the recorded trials."""
+        if data.trials is None:
+            return data
+        shards = min(data.trials.shards, -(-samples // _STATES))
+        return data.model_copy(update={"trials": data.trials.model_copy(update={"shards": shards})})
+
+    def batches(
+        self, data: GraspData, batch_size: int, seed: int, start_step: int
+    ) -> Iterator[Batch]:
+        """States of the recorded trials, turned, mirrored and shifted."""
+        import torch
+
+        from compressed_grasp.learning.proposals import grasp_values
+        from edge_compression.checkpoint import load_checkpoint
+
+        recorded = data.trials
+        if recorded is None:
+            message = "tuning learns from trials: give data.trials, which `compress train` makes"
+            raise SettingError(message)
+        trials = recorded.store.read(range(recorded.shards))
+        teacher = cast("GraspNet", load_checkpoint(recorded.teacher, self)).eval()
+        tried = samples(trials, recorded.discount * grasp_values(teacher, trials.after))
+        for step in count(start_step):
+            drawn = draw_batch(tried, batch_size, np.random.default_rng((seed, step)))
+            yield {name: torch.from_numpy(array) for name, array in vars(drawn).items()}
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """See `learning.loss`."""
+        from compressed_grasp.learning.loss import executed_loss
+
+        return executed_loss(cast("GraspNet", network), **batch)
 
     def train(self, task: TrainingTask) -> TrainedNetwork:
         """Learn by trial and error; see `learning.trainer`."""

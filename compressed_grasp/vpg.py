@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,13 @@ from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from compressed_grasp.action import Kind
+    from compressed_grasp.q_policy import Run
 
 ROTATIONS = 16
 _GROWTH, _BOTTLENECK = 32, 128  # channels of a dense layer
@@ -48,58 +56,105 @@ class VPGNet(nn.Module):
         self.graspnet = _head("grasp")
 
     def forward(
-        self, color: Tensor, height: Tensor, rotations: Sequence[int] = range(ROTATIONS)
+        self, color: Tensor | None, height: Tensor, rotations: Sequence[int] = range(ROTATIONS)
     ) -> Tensor:
         """Return the values of pushes and grasps along some of the angles k * 22.5 degrees.
 
         Args:
-            color: (1, 3, s, s) normalised, s a multiple of 32.
+            color: (1, 3, s, s) normalised, s a multiple of 32; None as in `values`.
             height: (1, 3, s, s) the same, three times.
             rotations: k of each angle.
 
         Returns:
             (2, len(rotations), s / 2, s / 2): pushes, then grasps.
         """
-        trunks = (
-            (self.push_color_trunk, self.push_depth_trunk, self.pushnet),
-            (self.grasp_color_trunk, self.grasp_depth_trunk, self.graspnet),
+        kinds: tuple[Kind, ...] = ("push", "grasp")
+        return torch.stack(
+            [
+                torch.stack([self.values(kind, color, height, k) for k in rotations])
+                for kind in kinds
+            ]
         )
-        maps = []
-        for k in rotations:
-            turned = [_rotate(image, -k) for image in (color, height)]
-            for color_trunk, depth_trunk, head in trunks:
-                features = [
-                    color_trunk.features(turned[0]),
-                    depth_trunk.features(turned[1]),
-                ]
-                value = _rotate(head(torch.cat(features, dim=1)), k)
-                maps.append(
-                    functional.interpolate(
-                        value, scale_factor=_STRIDE, mode="bilinear", align_corners=True
-                    )[0, 0]
-                )
-        return torch.stack([torch.stack(maps[0::2]), torch.stack(maps[1::2])])
 
-    def q_maps(self, color: Tensor, height: Tensor) -> Tensor:
+    def values(self, kind: Kind, color: Tensor | None, height: Tensor, k: int) -> Tensor:
+        """Return the values (s / 2, s / 2) of one primitive along k * 22.5 degrees.
+
+        Without `color` the features of its trunk are zero, which is what it makes of ImageNet's
+        mean colour before it has learnt anything; it is not run.
+        """
+        color_trunk, depth_trunk, head = {
+            "push": (self.push_color_trunk, self.push_depth_trunk, self.pushnet),
+            "grasp": (self.grasp_color_trunk, self.grasp_depth_trunk, self.graspnet),
+        }[kind]
+        depth = depth_trunk.features(_rotate(height, -k))
+        if color is None:
+            seen = torch.zeros_like(depth)
+        else:
+            seen = color_trunk.features(_rotate(color, -k))
+        value = _rotate(head(torch.cat([seen, depth], dim=1)), k)
+        return functional.interpolate(
+            value, scale_factor=_STRIDE, mode="bilinear", align_corners=True
+        )[0, 0]
+
+    def q_maps(self, color: Tensor | None, height: Tensor) -> Tensor:
         """Return the values (32, 224, 224) of all actions: 16 pushes, 16 grasps.
 
         Args:
-            color: (224, 224, 3) uint8 RGB map, cells of 2 mm.
+            color: (224, 224, 3) uint8 RGB map, cells of 2 mm; None as in `values`.
             height: (224, 224) metres above the table, unseen 0.
         """
-        mean, std = (color.new_tensor(each, dtype=torch.float32) for each in (_MEAN, _STD))
-        normalised = (color / 255 - mean) / std
-        heights = (height[..., None].expand(-1, -1, 3) - _HEIGHT_MEAN) / _HEIGHT_STD
-        # Beyond the map lie black cells at table height.
-        around = [(0 - mean) / std, heights.new_full((3,), -_HEIGHT_MEAN / _HEIGHT_STD)]
-        inputs = [
-            _padded(image, border)
-            for image, border in zip((normalised, heights), around, strict=True)
-        ]
-        margin = (_PADDED - _ZOOMED) // 4
-        inside = slice(margin, margin + _SIDE)
-        values: Tensor = self(*inputs)
-        return values[..., inside, inside].flatten(0, 1)
+        image = None if color is None else color_image(color)
+        values: Tensor = self(image, height_image(height))
+        return _cropped(values).flatten(0, 1)
+
+
+def color_image(color: Tensor) -> Tensor:
+    """Return (224, 224, 3) uint8 RGB as (1, 3, 640, 640) normalised; beyond the map it is black."""
+    mean, std = (color.new_tensor(each, dtype=torch.float32) for each in (_MEAN, _STD))
+    return _padded((color / 255 - mean) / std, (0 - mean) / std)
+
+
+def height_image(height: Tensor) -> Tensor:
+    """Return heights (224, 224) [m] as (1, 3, 640, 640) normalised; beyond the map is the table."""
+    heights = (height[..., None].expand(-1, -1, 3) - _HEIGHT_MEAN) / _HEIGHT_STD
+    return _padded(heights, heights.new_full((3,), -_HEIGHT_MEAN / _HEIGHT_STD))
+
+
+def zoomed(height: Tensor) -> Tensor:
+    """Return a map (112, 112) of cells of 4 mm as (224, 224) of 2 mm."""
+    return height.repeat_interleave(2, 0).repeat_interleave(2, 1)
+
+
+def cell_values(values: Tensor) -> Tensor:
+    """Return of values (n, 320, 320) those of the map's cells of 4 mm, (n, 112, 112)."""
+    return functional.avg_pool2d(_cropped(values), 2)
+
+
+def load_run(file: Path) -> Run:
+    """Return what `QPolicy` asks for Q maps: the network of a file, which sees heights only.
+
+    It computes in bfloat16, as when it was trained.
+
+    Raises:
+        SettingError: The file is none of a state dict of this network.
+    """
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        message = f"'{file}' holds no state dict of VPG's reinforcement network: {reason}"
+        raise SettingError(message) from error
+    order = torch.channels_last
+    network: nn.Module = load_vpg(state).to(memory_format=order)
+
+    def run(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        height = height_image(zoomed(torch.from_numpy(inputs["height"][0, 0])))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            q = network(None, height.contiguous(memory_format=order)).flatten(0, 1)
+        # What is expected to be worth less than nothing is worth nothing.
+        return {"q": cell_values(q.float()).clamp_min(0)[None].numpy()}
+
+    return run
 
 
 def load_vpg(state: Mapping[str, Tensor]) -> VPGNet:
@@ -133,6 +188,13 @@ def load_vpg(state: Mapping[str, Tensor]) -> VPGNet:
         raise SettingError(message)
     network.load_state_dict(renamed)
     return network
+
+
+def _cropped(values: Tensor) -> Tensor:
+    """Return of values (..., 320, 320) those of the map (..., 224, 224)."""
+    margin = (_PADDED - _ZOOMED) // 4
+    inside = slice(margin, margin + _SIDE)
+    return values[..., inside, inside]
 
 
 def _padded(image: Tensor, border: Tensor) -> Tensor:
@@ -180,7 +242,8 @@ class _DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(_BOTTLENECK, _GROWTH, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        new = self.conv2(functional.relu(self.norm2(self.conv1(functional.relu(self.norm1(x))))))
+        narrow = self.conv1(functional.relu(self.norm1(x), inplace=True))
+        new = self.conv2(functional.relu(self.norm2(narrow), inplace=True))
         return torch.cat([x, new], dim=1)
 
 

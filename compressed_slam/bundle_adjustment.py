@@ -25,7 +25,8 @@ from compressed_slam.projection import linearise
 MIN_DISPARITY = 1e-3
 WEIGHT = 1e-3
 """What weights are multiplied by before eta, depth_weight and ep are added."""
-_ETA, _ETA_FLOOR = 0.2, 1e-7
+ETA, ETA_FLOOR = 0.2, 1e-7
+"""Share of `eta` in the curvature of a disparity, and what is added."""
 _CHUNK_PIXELS = 1 << 15
 """Pixels of edges that are linearised at once: bounds the memory, and stays near the cache."""
 
@@ -167,7 +168,7 @@ def adjust(
     for _ in range(iterations):
         depths = None
         if eta is not None:
-            curvature = _ETA * eta.flatten(1) + _ETA_FLOOR
+            curvature = ETA * eta.flatten(1) + ETA_FLOOR
             pull = torch.zeros_like(curvature)
             if measured is not None:
                 sensor = measured[graph.sources].flatten(1)

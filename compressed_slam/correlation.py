@@ -7,7 +7,6 @@ bilinearly, zero outside the map (Teed & Deng 2021, section 3.2).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's customary name
 
-from compressed_slam.correlation_kernels import (
-    LEVELS,
-    RADIUS,
-    SIDE,
-    look_up_maps,
-    look_up_volume,
-)
+from compressed_slam.correlation_kernels import LEVELS, RADIUS, SIDE, look_up_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,15 +44,18 @@ def feature_pyramid(fmap: Tensor) -> Pyramid:
     return tuple(level[0].permute(1, 2, 0).contiguous() for level in levels)
 
 
-class Correlation(ABC):
+class Correlation:
     """What the edges of a graph look up; edges come and go.
 
+    Only what a lookup reads is correlated, on the fly. Whole maps, kept for edges that are looked
+    up often, would take 5.3 (h w)^2 bytes an edge, 7.7 MB at 30x40, and save little: a sixth of the
+    lookups' time with 128 channels, nothing with 64.
     Where gradients are wanted, and on CUDA, PyTorch's own operations compute what a compiled kernel
     does on the CPU, in as many threads as PyTorch has.
     """
 
     def __init__(self) -> None:
-        self._edges: list[tuple[Tensor, ...]] = []
+        self._edges: list[tuple[Tensor, Pyramid]] = []
 
     def __len__(self) -> int:
         """The number of edges."""
@@ -71,7 +67,7 @@ class Correlation(ABC):
         The pyramids may be kept in half precision; it is computed with single.
         """
         pairs = zip(sources, targets, strict=True)
-        self._edges += [self._prepared(source[0].flatten(0, 1), target) for source, target in pairs]
+        self._edges += [(source[0].flatten(0, 1), target) for source, target in pairs]
 
     def keep(self, mask: Tensor) -> None:
         """Drop the edges where `mask` (E,) is False; the others stay in order."""
@@ -99,74 +95,27 @@ class Correlation(ABC):
         out = coords.new_empty((count, CHANNELS, height, width))
         if coords.device.type != "cpu" or _wants_gradients(coords, edges):
             pairs = zip(edges, coords, strict=True)
-            seen = [look_up_differentiably(self._volumes(edge), at) for edge, at in pairs]
+            seen = [look_up_differentiably(correlate(*edge), at) for edge, at in pairs]
             return torch.stack(seen) if seen else out
         positions = coords.detach().contiguous().view(count, height * width, 2).numpy()
         around = out.view(count, LEVELS, SIDE**2, height * width).numpy()
-
-        def look(edge: tuple[Tensor, ...], positions: NDArray[Any], around: NDArray[Any]) -> None:
-            parts = [_single(part.detach()).numpy() for part in edge]
-            for level in range(LEVELS):
-                self._look(parts, level, positions, around[level])
-
         if torch.get_num_threads() == 1:
-            list(map(look, edges, positions, around))
+            list(map(_look, edges, positions, around))
             return out
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(look, edges, positions, around))
+            list(pool.map(_look, edges, positions, around))
         return out
 
-    @abstractmethod
-    def _prepared(self, source: Tensor, target: Pyramid) -> tuple[Tensor, ...]:
-        """Return what is kept of an edge; `source` is (pixels, channels)."""
 
-    @abstractmethod
-    def _volumes(self, edge: tuple[Tensor, ...]) -> Pyramid:
-        """Return the correlation of an edge's pixels with every cell of each level."""
-
-    @abstractmethod
-    def _look(
-        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
-    ) -> None:
-        """Fill `out` (49, pixels) from positions (pixels, 2) at level 0."""
+def _look(edge: tuple[Tensor, Pyramid], positions: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill `out` (levels, 49, pixels) from positions (pixels, 2) at level 0."""
+    source, *target = (_single(part.detach()).numpy() for part in (edge[0], *edge[1]))
+    for level, cells in enumerate(target):
+        look_up_maps(source, cells, positions, np.float32(0.5**level), out[level])
 
 
-class StoredCorrelation(Correlation):
-    """Correlates whole maps once, when an edge is added.
-
-    The fastest lookup, for edges that are looked up many times. An edge takes 5.3 (h w)^2 bytes:
-    7.7 MB at 30x40.
-    """
-
-    def _prepared(self, source: Tensor, target: Pyramid) -> tuple[Tensor, ...]:
-        return correlate(source, target)
-
-    def _volumes(self, edge: tuple[Tensor, ...]) -> Pyramid:
-        return edge
-
-    def _look(
-        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
-    ) -> None:
-        look_up_volume(edge[level], positions, np.float32(0.5**level), out)
-
-
-class DirectCorrelation(Correlation):
-    """Correlates on the fly what a lookup reads; an edge takes no memory of its own."""
-
-    def _prepared(self, source: Tensor, target: Pyramid) -> tuple[Tensor, ...]:
-        return source, *target
-
-    def _volumes(self, edge: tuple[Tensor, ...]) -> Pyramid:
-        return correlate(edge[0], edge[1:])
-
-    def _look(
-        self, edge: Sequence[NDArray[Any]], level: int, positions: NDArray[Any], out: NDArray[Any]
-    ) -> None:
-        look_up_maps(edge[0], edge[1 + level], positions, np.float32(0.5**level), out)
-
-
-def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, ...]]) -> bool:
-    parts = (part for edge in edges for part in edge)
+def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, Pyramid]]) -> bool:
+    parts = (part for source, target in edges for part in (source, *target))
     return torch.is_grad_enabled() and any(part.requires_grad for part in (coords, *parts))
 
 

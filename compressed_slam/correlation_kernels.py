@@ -38,69 +38,43 @@ def _place(position: float, size: int) -> tuple[int, float]:
 
 
 @njit()
-def _blend(patch: Floats, rows: Floats, fx: float, fy: float, out: Floats) -> None:
-    """Blend the patch along x into `rows`, then along y into `out` (SIDE^2,)."""
-    for y in range(_PATCH):
-        for x in range(SIDE):
-            rows[y, x] = patch[y, x] + fx * (patch[y, x + 1] - patch[y, x])
-    for x in range(SIDE):
-        for y in range(SIDE):
-            out[SIDE * x + y] = rows[y, x] + fy * (rows[y + 1, x] - rows[y, x])
+def _inside(first: int, size: int) -> tuple[int, int]:
+    """Return which cells of a patch that begins at `first` lie in the map, as a range."""
+    return max(0, -first), min(_PATCH, size - first)
 
 
-# A sum in any order can use vector instructions.
-@njit(fastmath={"reassoc", "contract", "nsz"})
-def _dot(one: Floats, other: Floats) -> np.floating[Any]:
-    total: np.floating[Any] = np.float32(0)
-    for k in range(one.size):
-        total += one[k] * other[k]
-    return total
-
-
-@compiled(nogil=True)
-def look_up_volume(volume: Floats, coords: Floats, scale: float, out: Floats) -> None:
-    """Read around every pixel's position in the pixel's own map.
-
-    Args:
-        volume: (pixels, H, W), correlation of each pixel with the cells of one level.
-        coords: (pixels, 2) x y in cells of level 0.
-        scale: cells of this level to one of level 0.
-        out: (SIDE^2, pixels) is filled; x offset first, then y offset.
-    """
-    _, height, width = volume.shape
-    patch = np.empty((_PATCH, _PATCH), volume.dtype)
-    rows = np.empty((_PATCH, SIDE), volume.dtype)
-    for pixel in range(len(coords)):
-        left, fx = _place(coords[pixel, 0] * scale, width)
-        top, fy = _place(coords[pixel, 1] * scale, height)
-        for i in range(_PATCH):
-            for j in range(_PATCH):
-                y, x = top + i, left + j
-                inside = y >= 0 and y < height and x >= 0 and x < width
-                patch[i, j] = volume[pixel, y, x] if inside else 0
-        _blend(patch, rows, fx, fy, out[:, pixel])
-
-
-@compiled(nogil=True)
+# Sums in any order can use vector instructions.
+@compiled(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def look_up_maps(source: Floats, target: Floats, coords: Floats, scale: float, out: Floats) -> None:
     """Correlate every pixel with what lies around its position, and with nothing else.
 
     Args:
         source: (pixels, channels).
         target: (H, W, channels), one level.
-        coords: as in `look_up_volume`.
-        scale: likewise.
-        out: likewise.
+        coords: (pixels, 2) x y in cells of level 0.
+        scale: cells of this level to one of level 0.
+        out: (SIDE^2, pixels) is filled; x offset first, then y offset.
     """
-    height, width, _ = target.shape
-    patch = np.empty((_PATCH, _PATCH), target.dtype)
+    height, width, channels = target.shape
+    patch = np.zeros((_PATCH, _PATCH), target.dtype)
     rows = np.empty((_PATCH, SIDE), target.dtype)
     for pixel in range(len(coords)):
         left, fx = _place(coords[pixel, 0] * scale, width)
         top, fy = _place(coords[pixel, 1] * scale, height)
+        first_column, end_column = _inside(left, width)
+        first_row, end_row = _inside(top, height)
+        if first_column > 0 or first_row > 0 or end_column < _PATCH or end_row < _PATCH:
+            patch[:] = 0
+        for i in range(first_row, end_row):
+            for j in range(first_column, end_column):
+                total = np.float32(0)
+                for channel in range(channels):
+                    total += source[pixel, channel] * target[top + i, left + j, channel]
+                patch[i, j] = total
+        # Blended along x, then along y.
         for i in range(_PATCH):
-            for j in range(_PATCH):
-                y, x = top + i, left + j
-                inside = y >= 0 and y < height and x >= 0 and x < width
-                patch[i, j] = _dot(source[pixel], target[y, x]) if inside else 0
-        _blend(patch, rows, fx, fy, out[:, pixel])
+            for j in range(SIDE):
+                rows[i, j] = patch[i, j] + fx * (patch[i, j + 1] - patch[i, j])
+        for i in range(SIDE):
+            for j in range(SIDE):
+                out[SIDE * j + i, pixel] = rows[i, j] + fy * (rows[i + 1, j] - rows[i, j])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from compressed_slam.correlation import DirectCorrelation, StoredCorrelation, feature_pyramid
+from compressed_slam.correlation import Correlation, feature_pyramid
 from compressed_slam.matching import Refinement
 from compressed_slam.projection import pixel_grid
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from compressed_slam.correlation import Correlation
     from compressed_slam.frame import Frame
 
 _EDGES_AT_ONCE = {"cpu": 8, "cuda": 64}
@@ -51,20 +50,30 @@ class DroidOperator:
         """`networks` are asked for the views of pictures and the steps of edges."""
         self._network = networks
 
+    def warm_up(self, width: int, height: int) -> None:
+        """Match a picture of that size with itself, once, so that no camera's has to wait.
+
+        Raises:
+            EngineError: the engines do not take what the others give: they are of networks of
+                different widths.
+        """
+        nothing = _View(self._network, np.zeros((height, width, 3), np.uint8), None)
+        matcher = self.matcher(lasting=False)
+        matcher.add([0], [nothing], [nothing])
+        grid = pixel_grid(*nothing.pyramid[0].shape[:2], device=self._network.device)[None]
+        matcher.refine(grid, grid)
+
     def view(self, frame: Frame) -> _View:
         """Run fnet; cnet follows where the view becomes a source of matches."""
         right = None if frame.right is None else _View(self._network, frame.right, None)
         return _View(self._network, frame.bgr, right)
 
     def matcher(self, *, lasting: bool) -> _Matcher:
-        """Return one that correlates whole maps once, for `lasting` edges, or at every look.
+        """Return one that keeps hidden states in single precision, for `lasting` edges, or in half.
 
-        Without, hidden states are kept in half precision, which they bear: they lie between -1
-        and 1.
+        They bear that for some steps: they lie between -1 and 1.
         """
-        if lasting:
-            return _Matcher(self._network, StoredCorrelation(), torch.float32)
-        return _Matcher(self._network, DirectCorrelation(), torch.float16)
+        return _Matcher(self._network, torch.float32 if lasting else torch.float16)
 
 
 class _View:
@@ -93,9 +102,9 @@ class _View:
 class _Matcher:
     """Hidden states of edges, and what they look up."""
 
-    def __init__(self, network: Networks, correlation: Correlation, precision: torch.dtype) -> None:
+    def __init__(self, network: Networks, precision: torch.dtype) -> None:
         self._network = network
-        self._correlation = correlation
+        self._correlation = Correlation()
         self._precision = precision
         self._keys: list[int] = []
         self._sources: list[_View] = []

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from compressed_slam.encoder import STRIDE
+from edge_runtime.errors import MessageError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +45,27 @@ class Frame:
     bgr: NDArray[np.uint8]
     depth: NDArray[np.floating[Any]] | None = None
     right: NDArray[np.uint8] | None = None
+
+    def check(self, camera: Calibration, after: int | None) -> None:
+        """Refuse a frame of another size than the camera's, or older than the stamp `after`, ns.
+
+        Raises:
+            MessageError: it is one.
+        """
+        if after is not None and self.stamp < after:
+            message = (
+                f"an image of time {self.stamp} ns came after one of {after} ns: images "
+                "come in the order of their time; start anew where a recording does"
+            )
+            raise MessageError(message, "order")
+        expected = camera.height, camera.width
+        for name, image in (("bgr", self.bgr), ("depth", self.depth), ("right", self.right)):
+            if image is not None and image.shape[:2] != expected:
+                message = (
+                    f"{name} is {image.shape[1]}x{image.shape[0]}, but the pictures' camera has "
+                    f"{expected[1]}x{expected[0]}: rectify both with it"
+                )
+                raise MessageError(message, "size")
 
     @cached_property
     def disp(self) -> Tensor | None:

@@ -15,7 +15,11 @@ POSE = "~/pose"
 PATH = "~/path"
 POINTS = "~/points"
 SAVE_MAP = Service(
-    "~/save_map", "write trajectory and points into the folder of the parameter map_folder"
+    "~/save_map",
+    "write trajectory, points and keyframes into the folder of the parameter map_folder",
+)
+LOAD_MAP = Service(
+    "~/load_map", "go on in the map of that folder, once a keyframe of it is recognised"
 )
 IMAGES_OF_MODE: dict[str, tuple[str, ...]] = {
     "mono": (IMAGE,),
@@ -80,7 +84,7 @@ SLAM = NodeInterface(
             description="coloured points of the keyframes in memory, in the map",
         ),
     ),
-    services=(RESET, SAVE_MAP),
+    services=(RESET, SAVE_MAP, LOAD_MAP),
     camera_pose=True,
     settings=(
         Setting(
@@ -120,7 +124,9 @@ SLAM = NodeInterface(
         Setting(
             "map_folder",
             default="~/slam_map",
-            description="folder that ~/save_map writes, in place of an older one",
+            description="folder that ~/save_map writes, in place of an older one, and ~/load_map "
+            "reads",
+            changes="always",
         ),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -69,6 +69,7 @@ class Keyframes:
         scales: (capacity,) how much longer lengths around each have become by corrections of a map
             without a scale of its own; what hangs on it is as much farther away.
         views: what the operator remembers of each.
+        pictures: the frame of each, without its depth.
         next_id: identity of the next one.
         retired: those that are no longer in memory, by identity.
     """
@@ -91,6 +92,7 @@ class Keyframes:
         self.scales = torch.ones(capacity)
         self.colours = torch.zeros((capacity, *size, 3), dtype=torch.uint8)
         self.views: list[View] = []
+        self.pictures: list[Frame] = []
         self.retired: dict[int, Retired] = {}
         self.next_id = first_id
 
@@ -124,6 +126,7 @@ class Keyframes:
         self.next_id += 1
         self.stamps.append(frame.stamp)
         self.views.append(view)
+        self.pictures.append(replace(frame, depth=None))
 
     def retire(self, row: int) -> None:
         """Let a keyframe that is not the last one go; its pose follows the next one in time."""
@@ -135,12 +138,14 @@ class Keyframes:
         end = len(self)
         for rows in self._tensors:
             rows[row : end - 1] = rows[row + 1 : end].clone()
-        del self.ids[row], self.stamps[row], self.views[row]
+        for each in (self.ids, self.stamps, self.views, self.pictures):
+            del each[row]
 
     def copy(self) -> Keyframes:
         """Return a copy to work on elsewhere; the views, which nobody changes, are shared."""
         twin = copy.copy(self)
         twin.ids, twin.stamps, twin.views = list(self.ids), list(self.stamps), list(self.views)
+        twin.pictures = list(self.pictures)
         for name, rows in zip(_ROWS, self._tensors, strict=True):
             setattr(twin, name, rows.clone())
         return twin
@@ -150,11 +155,14 @@ class Keyframes:
         return [getattr(self, name) for name in _ROWS]
 
     def trajectory(self) -> Trajectory:
-        """Return where the cameras of all keyframes were, also the retired ones, as now known."""
+        """Return where the cameras of all keyframes were, also the retired ones, as now known.
+
+        In the order of their stamps: those of a map that was loaded may be later than newer ones.
+        """
         stamps = dict(zip(self.ids, self.stamps, strict=True))
         stamps |= {identity: gone.stamp for identity, gone in self.retired.items()}
         placed = self.all()
-        ids = sorted(placed)
+        ids = sorted(placed, key=stamps.__getitem__)
         poses = [se3.inverse(placed[identity].pose).double().cpu().numpy() for identity in ids]
         return Trajectory(
             np.array([stamps[identity] for identity in ids], np.int64),

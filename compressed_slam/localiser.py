@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from compressed_slam.snapshot import Snapshot
 
 _STEPS = 2
+_SETTLED = 0.25  # map pixels of mean correction under which another step would say the same
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Motion:
 
     @classmethod
     def of(cls, flow: Tensor, weight: Tensor) -> Motion:
-        """Of one edge's flow (h, w, 2) and weight (h, w, 2)."""
+        """Of the flow (..., h, w, 2) of edges and its weight, of the same shape."""
         sure = weight.mean(-1)
         length = (flow.norm(dim=-1) * sure).sum() / sure.sum().clamp(min=1e-6)
         return cls(length.item(), sure.mean().item())
@@ -53,6 +54,10 @@ class Localisation:
     confidence: float
     motion: Motion
 
+    def is_good(self, least_confidence: float) -> bool:
+        """Whether it may be believed."""
+        return self.located.solved and self.confidence > least_confidence
+
 
 class Localiser:
     """Matches pictures with keyframes, and moves nothing but the picture's pose."""
@@ -71,7 +76,13 @@ class Localiser:
         return Motion.of(found.delta[0], found.weight[0])
 
     def locate(
-        self, view: View, guess: Tensor, known: Snapshot, rows: Sequence[int]
+        self,
+        view: View,
+        guess: Tensor,
+        known: Snapshot,
+        rows: Sequence[int],
+        *,
+        steps: int = _STEPS,
     ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
@@ -80,17 +91,21 @@ class Localiser:
             guess: (7,) its pose, world to camera.
             known: the keyframes that it is matched with.
             rows: of theirs.
+            steps: of matching at most; each moves the picture to where the matches want it. Where
+                they already agree with the guess, as in steady motion, one is enough.
         """
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
         pose, target = guess, landmarks.seen_from(guess)
-        for _ in range(_STEPS):
+        for _ in range(steps):
             coords = landmarks.seen_from(pose)
             found = matcher.refine(coords, target)
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
             pose = located.pose
+            if Motion.of(found.delta, found.weight).flow < _SETTLED:
+                break
         grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(
             located,

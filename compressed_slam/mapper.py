@@ -53,7 +53,7 @@ class Mapper:
     Attributes:
         keyframes: of the present map.
         snapshot: of them, after the last thing that was done.
-        first_map: the snapshot when the present map was started; None before.
+        first_map: the snapshot when the present map was started, or taken over; None before.
     """
 
     keyframes: Keyframes
@@ -100,18 +100,20 @@ class Mapper:
         """Whether the backend has found something that is still to be applied."""
         return self._backend.done
 
-    def begin_map(self) -> None:
-        """Give the present map up for an empty one."""
+    def begin_map(self, saved: Keyframes | None = None) -> None:
+        """Give the present map up for an empty one, or for the keyframes of one that was saved."""
         self._number += 1
-        self.keyframes = Keyframes(
-            self._settings.max_keyframes,
-            self._size,
-            device=self._intrinsics.device,
-        )
+        if saved is None:
+            most, device = self._settings.max_keyframes, self._intrinsics.device
+            saved = Keyframes(most, self._size, device=device)
+        self.keyframes = saved
         self._frontend = Frontend(
             self._settings, self.keyframes, self._operator, self._intrinsics, self._baseline
         )
         self.first_map = None
+        if len(saved):
+            self._newest = saved.ids[-1]
+            self.first_map = Snapshot.of(saved, self._number, self._newest, started=True)
         self._tell()
 
     def take_in(self, candidate: Candidate) -> None:

@@ -68,6 +68,5 @@ class Operator(Protocol):
         """Return an empty matcher.
 
         Args:
-            lasting: whether edges are refined so often that it pays to prepare them, which takes
-                memory.
+            lasting: whether edges are refined so often that their states are worth more memory.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,9 +11,11 @@ import torch
 
 from compressed_slam.droid_operator import DroidOperator
 from compressed_slam.engines import EngineNetworks
+from compressed_slam.estimate import Health
 from compressed_slam.interface import (
     IMAGE,
     IMAGES_OF_MODE,
+    LOAD_MAP,
     ODOMETRY,
     PATH,
     POINTS,
@@ -20,13 +23,14 @@ from compressed_slam.interface import (
     SAVE_MAP,
     SLAM,
 )
-from compressed_slam.map_files import write_map
+from compressed_slam.map_files import read_map, write_map
 from compressed_slam.map_points import map_points
 from compressed_slam.messages import odometry_message, path_message, points_message, pose_message
 from compressed_slam.rig import Rig
 from compressed_slam.robot_frames import Placed, RobotFrames
+from compressed_slam.saved_map import MapCamera
 from compressed_slam.settings import preset
-from compressed_slam.tracker import Health, Tracker
+from compressed_slam.tracker import Tracker
 from edge_runtime.camera_poses import Broadcaster
 from edge_runtime.diagnostics import Condition
 from edge_runtime.errors import MessageError, SettingError
@@ -39,13 +43,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from compressed_slam.estimate import Estimate
     from compressed_slam.keyframes import Keyframes
     from compressed_slam.matching import Operator
-    from compressed_slam.tracker import Estimate
+    from compressed_slam.saved_map import SavedMap
     from edge_runtime.bundle import Bundle
     from edge_runtime.calibration import Calibration
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
     from edge_runtime.services import Handler
 
@@ -69,13 +74,13 @@ class SlamNode(SkillNode[Located]):
         self._tracker: Tracker | None = None
         self._last: Estimate | None = None
         self._rig: Rig | None = None
+        self._to_load: SavedMap | None = None
         super().__init__(**options)
         self._broadcaster = Broadcaster(self)
 
     def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
         """Make the operator."""
-        [[_, _, height, width]] = bundle.manifest.models["fnet"].examples[0].values()
-        self._pixels = height * width
+        [[_, _, *self._size]] = bundle.manifest.models["fnet"].examples[0].values()
         self._settings = preset(
             self.parameters["preset"], depth_weight=self.parameters["depth_weight"]
         )
@@ -85,7 +90,10 @@ class SlamNode(SkillNode[Located]):
 
     def operator(self, engines: Mapping[str, Engine]) -> Operator:
         """Return what finds out where pixels went."""
-        return DroidOperator(EngineNetworks({name: one.run for name, one in engines.items()}))
+        operator = DroidOperator(EngineNetworks({name: one.run for name, one in engines.items()}))
+        height, width = self._size
+        operator.warm_up(width, height)
+        return operator
 
     def unload(self) -> None:
         """Let go of the map and the networks."""
@@ -95,6 +103,10 @@ class SlamNode(SkillNode[Located]):
 
     def reset(self) -> None:
         """Begin anew: an empty map, where the next image was taken."""
+        self._to_load = None
+        self._close_tracker()
+
+    def _close_tracker(self) -> None:
         tracker, self._tracker, self._last = self._tracker, None, None
         if tracker is not None:
             tracker.close()
@@ -104,14 +116,17 @@ class SlamNode(SkillNode[Located]):
         return IMAGES_OF_MODE[self.parameters["camera_mode"]]
 
     def handlers(self) -> Mapping[str, Handler]:
-        """Save the map."""
-        return {SAVE_MAP.name: self._save_map}
+        """Save the map, and load one."""
+        return {SAVE_MAP.name: self._save_map, LOAD_MAP.name: self._load_map}
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> Located:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> Located:
         """Track one image."""
         stamp = frame.header.stamp.sec * _SECOND + frame.header.stamp.nanosec
         try:
             tracker, rig = self._tracker_for(frame)
+            if self._to_load is not None:
+                self._continue_in(self._to_load)
+                self._to_load = None
             with stopwatch.stage("rectify"):
                 taken = rig.frame(stamp, frame.images)
         except SettingError as error:
@@ -121,7 +136,7 @@ class SlamNode(SkillNode[Located]):
         self._last = estimate
         return Located(estimate, self._frames.place(estimate))
 
-    def publish(self, frame: Frame, result: Located) -> None:
+    def publish(self, frame: CameraFrame, result: Located) -> None:
         """Publish the poses of every image, and the map with a keyframe's, where it is watched."""
         stamp, placed = frame.header.stamp, result.placed
         map_frame, odom = self.parameters["map_frame"], self.parameters["odom_frame"]
@@ -153,7 +168,7 @@ class SlamNode(SkillNode[Located]):
         }
         return Condition(warning, values)
 
-    def _tracker_for(self, frame: Frame) -> tuple[Tracker, Rig]:
+    def _tracker_for(self, frame: CameraFrame) -> tuple[Tracker, Rig]:
         """Return the tracker of the frame's cameras and these; new ones where they have changed."""
         mode = self.parameters["camera_mode"]
         topics = (IMAGE,) if mode == "rgbd" else IMAGES_OF_MODE[mode]
@@ -168,8 +183,9 @@ class SlamNode(SkillNode[Located]):
         if self._tracker is not None:
             self.get_logger().warning("the camera info has changed: a new map begins")
         base = self.parameters["base_frame"]
-        frames = RobotFrames(self.camera_poses.at(frame.header, base) if base else None)
-        rig = Rig(mode, calibrations, self._pixels)
+        rig = Rig(mode, calibrations, math.prod(self._size))
+        in_base = self.camera_poses.at(frame.header, base) if base else None
+        frames = RobotFrames(in_base, rig.rotation)
         tracker = Tracker(
             self._settings,
             self._operator,
@@ -178,9 +194,26 @@ class SlamNode(SkillNode[Located]):
             measures_depth=rig.measures_depth,
             live=True,
         )
-        self.reset()
+        self._close_tracker()
         self._rig, self._frames, self._tracker = rig, frames, tracker
         return tracker, rig
+
+    def _continue_in(self, saved: SavedMap) -> None:
+        """Have the tracker go on in a map of its camera."""
+        tracker, rig = self._tracker, self._rig
+        if tracker is None or rig is None:
+            return
+        if not saved.camera.fits(camera := self._map_camera(rig)):
+            message = (
+                f"the map was made with {saved.camera}; now there is {camera}: load a map of this "
+                "camera, or call ~/reset to begin an empty one"
+            )
+            raise SettingError(message)
+        tracker.continue_in(saved)
+        self._frames.world = saved.world
+
+    def _map_camera(self, rig: Rig) -> MapCamera:
+        return MapCamera.of(self.parameters["camera_mode"], rig.camera, rig.baseline)
 
     def _publish_map(self, stamp: Any, map_frame: str) -> None:  # noqa: ANN401
         path, points, frames = self.outputs[PATH], self.outputs[POINTS], self._frames
@@ -201,20 +234,34 @@ class SlamNode(SkillNode[Located]):
         self._tracker.show(look)
 
     def _save_map(self, _request: object, response: Any) -> None:  # noqa: ANN401
-        tracker = self._tracker
+        tracker, rig = self._tracker, self._rig
         trajectory = None if tracker is None else tracker.trajectory()
-        if tracker is None or trajectory is None or not len(trajectory):
+        if tracker is None or rig is None or trajectory is None or not len(trajectory):
             message = "there is no map yet: it begins with the first image that can be tracked"
             raise SettingError(message)
-        folder = expand_user(self.parameters["map_folder"])
-        poses = self._frames.cameras(trajectory.matrices())
+        folder, frames = expand_user(self.parameters["map_folder"]), self._frames
+        saved = tracker.saved_map(self._map_camera(rig), frames.world)
         points, colours = tracker.points()
-        placed = Trajectory.from_matrices(trajectory.stamps, poses)
-        write_map(folder, placed, self._frames.points(points), colours)
-        response.message = f"{len(placed)} poses and {len(points)} points in {folder}"
+        placed = Trajectory.from_matrices(trajectory.stamps, frames.cameras(trajectory.matrices()))
+        write_map(folder, placed, frames.points(points), colours, saved)
+        response.message = (
+            f"{len(placed)} poses, {len(points)} points and {len(saved)} keyframes in {folder}"
+        )
+
+    def _load_map(self, _request: object, response: Any) -> None:  # noqa: ANN401
+        folder = expand_user(self.parameters["map_folder"])
+        saved = read_map(folder)
+        if self._tracker is None:
+            self._to_load = saved
+        else:
+            self._continue_in(saved)
+        response.message = (
+            f"{len(saved)} keyframes of {folder}: the camera is looked for among them, beginning "
+            "with the next image"
+        )
 
 
-def _incomplete(topic: str, frame: Frame) -> MessageError:
+def _incomplete(topic: str, frame: CameraFrame) -> MessageError:
     if topic in frame.images:
         message = (
             f"no usable camera info of {topic}: publish it, with K or P of images of this size, "

@@ -29,6 +29,7 @@ class Rig:
     Attributes:
         calibrations: that it was made for, by topic.
         camera: of the frames' pictures.
+        rotation: (3, 3) from the (left) camera's optical frame to that of the pictures.
         baseline: (7,) from the left camera's axes to the right one's; None without a pair.
         measures_depth: whether its frames have depth.
     """
@@ -60,6 +61,7 @@ class Rig:
             }
             self.baseline = _baseline(left, calibrations[RIGHT])
         self.camera = self._rectifiers[IMAGE].camera
+        self.rotation = self._rectifiers[IMAGE].rotation
 
     def frame(self, stamp: int, images: Mapping[str, NDArray[Any]]) -> Frame:
         """Make a frame of images by topic, of which all but the first may be missing.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from compressed_slam.tracker import Estimate
+    from compressed_slam.estimate import Estimate
 
 _OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """A camera's optical frame in one of the same place with x forward and z up."""
@@ -47,19 +47,32 @@ class RobotFrames:
     """From the frames of one map to those of a robot.
 
     Attributes:
-        world: (4, 4) from the tracker's world to map.
+        world: (4, 4) from the tracker's world to map; set where a map has its own.
     """
 
-    def __init__(self, camera_in_base: NDArray[np.float64] | None) -> None:
-        """`camera_in_base`: (4, 4), the optical frame; None tells of the camera itself."""
-        self.world = _OPTICAL if camera_in_base is None else camera_in_base
-        self._base = np.eye(4) if camera_in_base is None else np.linalg.inv(camera_in_base)
+    def __init__(
+        self,
+        camera_in_base: NDArray[np.float64] | None,
+        rotation: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Know where the camera is.
+
+        Args:
+            camera_in_base: (4, 4), the optical frame; None tells of the camera itself.
+            rotation: (3, 3) from the optical frame to that of the pictures, which those of a
+                stereo pair are turned into; None where they are the same.
+        """
+        picture = np.eye(4)
+        if rotation is not None:
+            picture[:3, :3] = rotation.T
+        self.world = (_OPTICAL if camera_in_base is None else camera_in_base) @ picture
+        self._start = self.world
+        self._base = np.linalg.inv(picture if camera_in_base is None else self.world)
 
     def place(self, estimate: Estimate) -> Placed:
         """Convert the poses of one estimate."""
-        odometry, pose = (
-            self.world @ pose_matrix(each) for each in (estimate.odometry, estimate.pose)
-        )
+        odometry = self._start @ pose_matrix(estimate.odometry)
+        pose = self.world @ pose_matrix(estimate.pose)
         in_odom, in_map = odometry @ self._base, pose @ self._base
         covariance = estimate.covariance.double().cpu().numpy()
         return Placed(

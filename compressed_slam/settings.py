@@ -59,7 +59,9 @@ class SlamSettings(_Section):
         default=0.1, gt=0, lt=1, description="mean weight of matches under which tracking is lost"
     )
     patience: int = Field(
-        default=60, ge=1, description="lost frames in a row after which a new map begins"
+        default=60,
+        ge=1,
+        description="lost frames that show something, in a row, after which a new map begins",
     )
     depth_weight: float = Field(
         default=0.05, gt=0, description="of a measured inverse depth beside the flow"

@@ -12,6 +12,7 @@ from compressed_slam.training.data import SlamData, recordings, training_batches
 from compressed_slam.widths import DroidConfig
 from edge_compression.protocol import BundleSettings
 from edge_replay.protocol import FolderLabels
+from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -102,13 +103,23 @@ class SlamSkill:
         return data.digest()
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """See `compressed_slam.training.pair_loss`."""
+        """See `compressed_slam.training`: `pair_loss`, or of excerpts `excerpt_loss`."""
+        from compressed_slam.training.excerpt_loss import excerpt_loss
         from compressed_slam.training.pair_loss import pair_loss
 
+        if "pictures" in batch:
+            return excerpt_loss(_pairs(network), batch)
         return pair_loss(_pairs(network), batch)
 
     def teacher_outputs(self, teacher: nn.Module, batch: Batch) -> Tensor:
-        """Its flow, (n, 2, h, w) cells."""
+        """Its flow, (n, 2, h, w) cells.
+
+        Raises:
+            SettingError: the batch is of excerpts, which have no one flow.
+        """
+        if "image1" not in batch:
+            message = "distil mixes the flow of pairs: leave `excerpts` out of `data`, or distil"
+            raise SettingError(message)
         flow: Tensor = _pairs(teacher)(batch["image1"], batch["image2"])[0]
         return flow
 
@@ -133,6 +144,12 @@ class SlamSkill:
     def pictures(self, run: PlayedRun) -> Sequence[tuple[str, NDArray[Any]]]:
         """Draw the paths that the node told, and the true one."""
         return replaying.pictures(run)
+
+    def record(self, run: PlayedRun, path: Path) -> None:
+        """Write the run for the viewer Rerun."""
+        from compressed_slam.offline.rerun_recording import write_rerun
+
+        write_rerun(run, path)
 
     def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
         """Write one frame's pose on its image."""

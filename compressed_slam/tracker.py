@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,17 @@ import torch
 
 from compressed_slam import se3
 from compressed_slam.encoder import STRIDE
+from compressed_slam.estimate import Estimate, Health
 from compressed_slam.executors import Beside, Inline
 from compressed_slam.frame import map_intrinsics
 from compressed_slam.localiser import Localiser
 from compressed_slam.map_points import map_points
 from compressed_slam.mapper import Candidate, Mapper
+from compressed_slam.relocaliser import Relocaliser
+from compressed_slam.saved_map import SavedMap
 from compressed_slam.trajectory_log import TrajectoryLog
-from edge_runtime.errors import MessageError, SettingError
+from compressed_slam.uncertainty import Uncertainty
+from edge_runtime.errors import SettingError
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -30,50 +33,16 @@ if TYPE_CHECKING:
     from compressed_slam.executors import Executor
     from compressed_slam.frame import Frame
     from compressed_slam.keyframes import Keyframes
-    from compressed_slam.localiser import Localisation
     from compressed_slam.matching import Operator, View
+    from compressed_slam.saved_map import MapCamera
     from compressed_slam.settings import SlamSettings
     from compressed_slam.snapshot import Snapshot
     from edge_runtime.calibration import Calibration
 
-_NEIGHBOURS = 3  # latest keyframes that a picture is matched with
-_CANDIDATES = 6  # keyframes that a lost camera's picture is matched with
+_NEIGHBOURS = 2  # latest keyframes that a picture is matched with
 _SOON = 500_000_000  # ns; after a longer pause the motion before it says nothing
 _LEAST_DEPTH = 0.1  # share of the first keyframe's depth that a sensor must have measured
 _WAITING = 3  # keyframes that wait while one is taken in
-
-
-class Health(Enum):
-    """What a pose is worth."""
-
-    INITIALISING = "initialising"
-    TRACKING = "tracking"
-    LOST = "lost"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Where a picture was taken from.
-
-    Attributes:
-        stamp: of the picture, ns.
-        odometry: (7,) camera to odometry frame: smooth, drifts; no correction of the map moves it,
-            only a lost camera that is found again jumps.
-        pose: (7,) camera to map: corrected by the backend, may jump.
-        covariance: (6, 6) of the tangent that perturbs the world-to-camera pose on the left,
-            [translation, rotation]; infinite where nothing is known.
-        confidence: mean weight of the matches with the keyframe that matches best, 0..1.
-        health: of the tracking.
-        keyframe: whether the picture became a keyframe.
-    """
-
-    stamp: int
-    odometry: Tensor
-    pose: Tensor
-    covariance: Tensor
-    confidence: float
-    health: Health
-    keyframe: bool
 
 
 class Tracker:
@@ -131,6 +100,7 @@ class Tracker:
         self._baseline = None if baseline is None else baseline.to(device)
         self._measures_depth = measures_depth
         self._localiser = Localiser(operator, self._intrinsics)
+        self._relocaliser = Relocaliser(self._localiser, settings.least_confidence)
         self._mapper = Mapper(
             settings,
             operator,
@@ -143,11 +113,11 @@ class Tracker:
         self._executor: Executor = Beside("slam-mapping", _WAITING) if live else Inline()
         self.postponed = 0
         self._next_id = 0
-        self._next_candidate = 0
         self._pose = se3.identity(device)
         self._odometry_of_map = se3.identity(device)
         self._stamp: int | None = None
         self._ended_maps: list[Trajectory] = []
+        self._placed = True
         self._begin_with(self._mapper.snapshot)
 
     def track(self, frame: Frame) -> Estimate:
@@ -159,7 +129,7 @@ class Tracker:
             MessageError: the frame is older than the one before it, or of another size than the
                 camera's; it was not looked at.
         """
-        self._check(frame)
+        frame.check(self._camera, self._stamp)
         # What the tracker was not told to use it does not look at.
         frame = replace(
             frame,
@@ -177,6 +147,42 @@ class Tracker:
             self._log.add(frame.stamp, self.known, self._pose)
         self._stamp = frame.stamp
         return estimate
+
+    def saved_map(self, camera: MapCamera, world: NDArray[np.float64]) -> SavedMap:
+        """Return what a later run needs of the map; waits until the keyframes are taken in.
+
+        Args:
+            camera: that the tracker follows.
+            world: (4, 4) from the tracker's world to the robot's map frame.
+
+        Raises:
+            SettingError: there is no map yet.
+        """
+        self._executor.wait()
+        if self._mapper.first_map is None:
+            message = "there is no map yet: it begins with the first image that can be tracked"
+            raise SettingError(message)
+        return SavedMap.of(self._mapper.keyframes, camera, world)
+
+    def continue_in(self, saved: SavedMap) -> None:
+        """Go on in a map that was saved with this camera, and forget the present one.
+
+        Where in it the camera is, is not known before a picture is recognised: until then it is
+        lost. The odometry stays where it is.
+
+        Raises:
+            SettingError: the map has more keyframes than are kept in memory.
+        """
+        most, device = self._settings.max_keyframes, self._pose.device
+        keyframes = saved.keyframes(self._operator, most, device)
+        self._executor.wait()
+        self._ended_maps.clear()
+        self._mapper.begin_map(keyframes)
+        self._next_id = keyframes.next_id
+        self._begin_with(self._mapper.snapshot)
+        for row, frame in enumerate(keyframes.pictures):
+            self._relocaliser.remember(keyframes.ids[: row + 1], frame)
+        self._placed = False
 
     def close(self) -> None:
         """End the threads."""
@@ -216,28 +222,12 @@ class Tracker:
         """
         self._executor.give(lambda: look(self._mapper.keyframes, self._intrinsics))
 
-    def _check(self, frame: Frame) -> None:
-        if self._stamp is not None and frame.stamp < self._stamp:
-            message = (
-                f"an image of time {frame.stamp} ns came after one of {self._stamp} ns: images "
-                "come in the order of their time; start anew where a recording does"
-            )
-            raise MessageError(message, "order")
-        expected = self._camera.height, self._camera.width
-        for name in ("bgr", "depth", "right"):
-            image = getattr(frame, name)
-            if image is not None and image.shape[:2] != expected:
-                message = (
-                    f"{name} is {image.shape[1]}x{image.shape[0]}, but the pictures' camera has "
-                    f"{expected[1]}x{expected[0]}: rectify both with it"
-                )
-                raise MessageError(message, "size")
-
     def _begin_with(self, empty: Snapshot) -> None:
         self.known = self._learnt = empty
         self._log = TrajectoryLog()
+        self._uncertainty = Uncertainty()
         self._motion = se3.identity(self._pose.device)
-        self._missed = 0
+        self._missed = self._unrecognised = 0
 
     def _give_up_map(self) -> None:
         self._executor.wait()
@@ -262,7 +252,10 @@ class Tracker:
             self._log.interpolate(first_map)
             self._pose = self.known.poses[-1]
             return
-        pose = new.carry(self._pose, before)
+        self._correct_pose(new.carry(self._pose, before))
+
+    def _correct_pose(self, pose: Tensor) -> None:
+        """Let the camera be elsewhere in the map, and the odometry where it is."""
         moved = se3.compose(se3.inverse(self._pose), pose)
         self._odometry_of_map = se3.compose(self._odometry_of_map, moved)
         self._pose = pose
@@ -274,8 +267,8 @@ class Tracker:
             return self._estimate(frame, Health.INITIALISING, keyframe=taken)
         motion = self._localiser.motion(known.views[-1], view, self._size)
         if motion.confidence <= settings.least_confidence:
-            return self._miss(frame, Health.INITIALISING, motion.confidence)
-        self._missed = 0
+            return self._miss(frame, view, Health.INITIALISING, motion.confidence)
+        self._missed = self._unrecognised = 0
         moved = motion.flow > settings.motion_threshold and self._add_keyframe(frame, view)
         return self._estimate(
             frame, Health.INITIALISING, keyframe=moved, confidence=motion.confidence
@@ -298,53 +291,59 @@ class Tracker:
         soon = self._stamp is not None and frame.stamp - self._stamp < _SOON
         moves_on = soon and not self._missed
         guess = se3.compose(self._motion, self._pose) if moves_on else self._pose
-        near = self._localiser.locate(view, guess, known, known.landmarks()[-_NEIGHBOURS:])
-        partner, found = (None, near) if self._good(near) else self._search(view)
-        if found is None:
-            return self._miss(frame, Health.LOST, near.confidence)
+        near = None
+        if self._placed:
+            near = self._localiser.locate(view, guess, known, known.landmarks()[-_NEIGHBOURS:])
+        if near is not None and near.is_good(self._settings.least_confidence):
+            partner, found = None, near
+        elif (again := self._relocaliser.search(frame, view, known)) is not None:
+            partner, found = again
+        else:
+            return self._miss(frame, view, Health.LOST, near.confidence if near else 0.0)
         pose = found.located.pose
+        if not self._placed:
+            self._correct_pose(pose)
+            self._placed = True
         steady = moves_on and partner is None
         self._motion = (
             se3.compose(pose, se3.inverse(self._pose)) if steady else se3.identity(pose.device)
         )
-        self._pose, self._missed = pose, 0
+        self._pose = pose
+        self._missed = self._unrecognised = 0
         motion, settings = found.motion, self._settings
         # Of a keyframe that is out of view, the flow says nothing.
         unseen = motion.confidence <= settings.least_confidence
         new = unseen or motion.flow > settings.motion_threshold or partner is not None
+        anchor = len(known) - 1 if partner is None else partner
+        relative = se3.compose(pose, se3.inverse(known.poses[anchor]))
+        covariance = self._uncertainty.of(found.located.covariance, relative, known.ids[anchor])
         return self._estimate(
             frame,
             Health.TRACKING,
-            keyframe=new and self._add_keyframe(frame, view, partner),
+            keyframe=new and self._add_keyframe(frame, view, partner, covariance),
             confidence=found.confidence,
-            covariance=found.located.covariance,
+            covariance=covariance,
         )
 
-    def _good(self, found: Localisation) -> bool:
-        return found.located.solved and found.confidence > self._settings.least_confidence
+    def _miss(self, frame: Frame, view: View, health: Health, confidence: float) -> Estimate:
+        """Nothing known was recognised; after too many pictures of something else a map begins.
 
-    def _search(self, view: View) -> tuple[int | None, Localisation | None]:
-        """Look for a lost camera near a few keyframes, others at every turn."""
-        known = self.known
-        rows = known.landmarks()
-        tries = min(_CANDIDATES, len(rows))
-        chosen = {len(rows) - 1, *((self._next_candidate + k) % len(rows) for k in range(tries))}
-        self._next_candidate = (self._next_candidate + tries) % len(rows)
-        located = [
-            (row, self._localiser.locate(view, known.poses[row], known, [row]))
-            for row in sorted(rows[index] for index in chosen)
-        ]
-        good = [(row, found) for row, found in located if self._good(found)]
-        return max(good, key=lambda each: each[1].confidence, default=(None, None))
-
-    def _miss(self, frame: Frame, health: Health, confidence: float) -> Estimate:
-        """Nothing known was recognised; after too long of that a new map begins."""
+        A dark one is of nothing, and no map begins in the place of a saved one in which the camera
+        was never found: where its poses would be in that one is not known.
+        """
         self._missed += 1
-        if self._missed > self._settings.patience:
+        self._unrecognised += self._placed and self._shows_something(frame, view)
+        if self._unrecognised > self._settings.patience:
             self._give_up_map()
         return self._estimate(frame, health, keyframe=False, confidence=confidence)
 
-    def _add_keyframe(self, frame: Frame, view: View, partner: int | None = None) -> bool:
+    def _add_keyframe(
+        self,
+        frame: Frame,
+        view: View,
+        partner: int | None = None,
+        covariance: Tensor | None = None,
+    ) -> bool:
         """Have a frame taken in, with row `partner` beside those before it; False if that waits."""
         known, pose = self.known, self._pose
         # One without a depth of its own locates nothing yet: the next picture would be one, too.
@@ -364,6 +363,9 @@ class Tracker:
         )
         self._next_id += 1
         self.known = known.extended(candidate.identity, frame.stamp, pose, frame.disp, view)
+        self._relocaliser.remember(self.known.ids, frame)
+        if covariance is not None:
+            self._uncertainty.remember(self.known.ids, covariance)
         self._executor.give(partial(self._mapper.take_in, candidate))
         self._learn()
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 from compressed_slam.encoder import STRIDE
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
+from edge_runtime.stereo import coefficients, rectify_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ class Rectifier:
         if bent or self._turned or not np.allclose(whole, camera.matrix):
             x, y = model.maps(
                 camera.matrix,
-                _coefficients(camera),
+                coefficients(camera),
                 self.rotation,
                 new,
                 framing.size,
@@ -186,69 +186,32 @@ def stereo_rectifiers(
     """Turn both cameras of a pair so that a point lies on the same row of both pictures.
 
     Both pictures have the same matrix, zoomed in until (nearly) nothing black shows; the right
-    camera stands along the left one's x axis.
-
-    Args:
-        left: camera.
-        right: camera, of images of the same size.
-        from_left: (4, 4) transform of points from the left optical frame to the right one, metres.
-        framing: of both pictures.
-
-    Raises:
-        SettingError: a distortion model that is unknown, two different ones, or cameras that do
-            not stand side by side.
+    camera stands along the left one's x axis. Arguments and refusals as of `rectify_pair`.
     """
-    if left.model != right.model:
-        message = (
-            f"the cameras of the pair have the distortion models {left.model} and {right.model}: "
-            "calibrate both with the same one"
-        )
-        raise SettingError(message)
-    # OpenCV takes the translation as a column, and no parts of other arrays.
-    rotation, translation = from_left[:3, :3].copy(), from_left[:3, 3:].copy()
-    if -translation[0, 0] <= np.abs(translation[1:, 0]).max():
-        message = (
-            f"the left camera stands at {translation[:, 0].tolist()} (x y z) of the right one: it "
-            "must be mainly along -x; check which is which, and that they stand side by side"
-        )
-        raise SettingError(message)
-    turns = _model(left).rectify(
-        left.matrix,
-        _coefficients(left),
-        right.matrix,
-        _coefficients(right),
-        (left.width, left.height),
-        rotation,
-        translation,
+    first, second = (
+        Rectifier(camera, framing, camera.rotation, camera.projection[:, :3])
+        for camera in rectify_pair(left, right, from_left)
+        if camera.projection is not None
     )
-    matrix = turns[2][:, :3]
-    return Rectifier(left, framing, turns[0], matrix), Rectifier(right, framing, turns[1], matrix)
+    return first, second
 
 
 @dataclass(frozen=True)
 class _Model:
-    """OpenCV's functions for a distortion model: maps of one camera, turns of a pair.
+    """A distortion model: OpenCV's function that makes a camera's maps.
 
     `always_bent`: it is no pinhole camera even where all coefficients are 0.
     """
 
     maps: Callable[..., Any]
-    rectify: Callable[..., Any]
     always_bent: bool = False
 
 
-_PINHOLE = _Model(
-    cv2.initUndistortRectifyMap,
-    partial(cv2.stereoRectify, flags=cv2.CALIB_ZERO_DISPARITY, alpha=0),
-)
+_PINHOLE = _Model(cv2.initUndistortRectifyMap)
 _MODELS = {
     "plumb_bob": _PINHOLE,
     "rational_polynomial": _PINHOLE,
-    "equidistant": _Model(
-        cv2.fisheye.initUndistortRectifyMap,
-        partial(cv2.fisheye.stereoRectify, flags=cv2.CALIB_ZERO_DISPARITY),
-        always_bent=True,
-    ),
+    "equidistant": _Model(cv2.fisheye.initUndistortRectifyMap, always_bent=True),
 }
 
 
@@ -258,11 +221,6 @@ def _model(camera: Calibration) -> _Model:
         message = f"unknown distortion model '{camera.model}': known are {', '.join(_MODELS)}"
         raise SettingError(message)
     return model
-
-
-def _coefficients(camera: Calibration) -> NDArray[np.float64]:
-    # OpenCV takes an empty array for one model and not for the other.
-    return camera.distortion if camera.distortion.size else np.zeros(4)
 
 
 def _scaled(

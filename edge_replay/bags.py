@@ -33,7 +33,7 @@ _PLACE = 100 * SECOND
 
 
 @dataclass(frozen=True)
-class Frame:
+class RecordedFrame:
     """What one camera frame makes the driver publish.
 
     Attributes:
@@ -131,7 +131,7 @@ class Recording:
         """The geometry_msgs/TransformStamped of /tf_static, then those of /tf, as recorded."""
         return read_transforms(self._bag)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[RecordedFrame]:
         """Read the frames in recorded order.
 
         Every frame carries the camera infos recorded last before it (the first ones of the bag
@@ -161,14 +161,14 @@ class Recording:
             yield from map(self._frame, pairing.add(role, moment, content, 0.0))
         yield from map(self._frame, pairing.rest())
 
-    def _frame(self, found: dict[str, Any]) -> Frame:
+    def _frame(self, found: dict[str, Any]) -> RecordedFrame:
         first, *companions = found
         image: _Image = found[first]
         messages = [*image.infos.items(), *((role, found[role]) for role in companions)]
-        frame = Frame(image.stamp, image.due, (*messages, (first, image.message)))
+        frame = RecordedFrame(image.stamp, image.due, (*messages, (first, image.message)))
         return self._stamped(frame)
 
-    def _stamped(self, frame: Frame) -> Frame:
+    def _stamped(self, frame: RecordedFrame) -> RecordedFrame:
         """Give all messages of a frame its stamp, where their own tell nothing."""
         if self._timeline.paired_by == "stamp" and stamp_of(frame.image) == frame.stamp:
             return frame

@@ -40,11 +40,17 @@ class CameraMessages:
         return self._types[COMPRESSED](header=self._header(stamp), format=format_, data=data)
 
     def camera_info(self, camera: Calibration, stamp: int) -> Any:  # noqa: ANN401
-        """CameraInfo of an image as it was taken: not rectified."""
+        """CameraInfo of an image as it was taken: not rectified.
+
+        R and P are those of a stereo pair's camera, else P is K.
+        """
         region = self._types["sensor_msgs/msg/RegionOfInterest"](
             x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
         )
         distortion = camera.distortion if camera.distortion.size else np.zeros(5)
+        rotation, projection = camera.rotation, camera.projection
+        if rotation is None or projection is None:
+            rotation, projection = np.eye(3), np.hstack([camera.matrix, np.zeros((3, 1))])
         return self._types[CAMERA_INFO](
             header=self._header(stamp),
             height=camera.height,
@@ -52,8 +58,8 @@ class CameraMessages:
             distortion_model=camera.model,
             d=distortion.astype(np.float64),
             k=camera.matrix.astype(np.float64).reshape(-1),
-            r=np.eye(3).reshape(-1),
-            p=np.hstack([camera.matrix, np.zeros((3, 1))]).astype(np.float64).reshape(-1),
+            r=rotation.astype(np.float64).reshape(-1),
+            p=projection.astype(np.float64).reshape(-1),
             binning_x=0,
             binning_y=0,
             roi=region,

@@ -59,4 +59,7 @@ def _resized(camera: Calibration, width: int, height: int) -> Calibration | None
         return None
     # Centres of pixels are at integers.
     scale = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
-    return replace(camera, width=width, height=height, matrix=scale @ camera.matrix)
+    projection = None if camera.projection is None else scale @ camera.projection
+    return replace(
+        camera, width=width, height=height, matrix=scale @ camera.matrix, projection=projection
+    )

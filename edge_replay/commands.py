@@ -85,6 +85,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:=VALUE",
         help="parameter of the node",
     )
+    parser.add_argument(
+        "--rerun", type=Path, metavar="FILE", help="also write a recording for Rerun, .rrd"
+    )
     _add_json(parser)
     parser.set_defaults(run=_run)
 
@@ -115,7 +118,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 def _run(args: argparse.Namespace) -> None:
     from edge_replay.convert import convert
     from edge_replay.datasets.layouts import fitting_layouts
-    from edge_replay.run import Settings, run
+    from edge_replay.run import RunOptions, run
     from edge_runtime.disk_space import enough_space
 
     skill = _skill(args.skill)
@@ -131,7 +134,7 @@ def _run(args: argparse.Namespace) -> None:
             layout = next(iter(fitting_layouts(folder)), None)
         report = run(
             skill,
-            Settings(
+            RunOptions(
                 bag=bag,
                 folder=folder,
                 output=args.output,
@@ -143,6 +146,7 @@ def _run(args: argparse.Namespace) -> None:
                 parameters=dict(args.param),
                 notes=notes,
                 layout=layout,
+                rerun=args.rerun,
             ),
         )
     if args.json:
@@ -172,6 +176,7 @@ def _convert(args: argparse.Namespace) -> None:
         return
     parts = [f"{done.images} images"]
     parts += [f"{done.depths} depth images"] if done.depths else []
+    parts += [f"{done.rights} images of the right camera"] if done.rights else []
     parts += [f"{done.poses} ground-truth poses"] if done.poses else []
     _say(f"{args.bag}: {', '.join(parts)}, {'with' if done.labelled else 'without'} labels")
     _remark(done.notes)

@@ -7,7 +7,7 @@ import os.path
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -24,21 +24,22 @@ from edge_runtime.files import whole_directory
 from edge_runtime.images import to_bgr
 from edge_runtime.picture_file import PNG, is_grey16_png
 from edge_runtime.progress import progress
+from edge_runtime.stereo import rectify_pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from rosbags.interfaces import Connection
 
-    from edge_replay.datasets.sequence import FolderSequence
+    from edge_replay.datasets.sequence import FolderSequence, RightCamera
     from edge_replay.protocol import ReplayableSkill
+    from edge_runtime.calibration import Calibration
 
 LABELS = "labels.json"
-TOPIC = "/camera/image"
-INFO_TOPIC = "/camera/camera_info"
 DEPTH_TOPIC = "/camera/depth/image"
 FRAME_ID = "camera_optical_frame"
+RIGHT_FRAME_ID = "camera_right_optical_frame"
 WORLD = "world"
 
 _TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -51,12 +52,14 @@ class Conversion:
 
     Attributes:
         depths: frames with a depth image; `poses`: frames with a ground-truth pose.
+        rights: frames with an image of the right camera.
         notes: what the folder lacks, or holds beyond what was converted.
     """
 
     images: int
     depths: int
     poses: int
+    rights: int
     labelled: bool
     notes: tuple[str, ...]
 
@@ -76,12 +79,14 @@ def convert(
     Folders of the data sets in `LAYOUTS` give their images with times, camera, depth and poses.
     Of other folders the images are taken (or those of its one subfolder that is named like
     images) in the order of the numbers in their names. All messages of a frame carry its stamp.
+    Of a stereo pair the camera infos have the rectification.
 
     Args:
         folder: images, with the skill's own label file if it has one.
         bag: directory to make.
         rate: Hz, for images without a time; None takes the data set's, else 10.
-        skill: reads labels and camera matrix; None leaves them out.
+        skill: reads labels and camera matrix, and says whether its node uses a right camera's
+            images; None leaves labels out, and keeps those images.
         camera: fx fy cx cy in pixels; goes before the folder's own.
         compressed: keep JPEG and PNG files as CompressedImage instead of decoding them to bgr8.
         storage: of the bag.
@@ -101,13 +106,22 @@ def convert(
     if skill is not None:
         known = skill.convert_labels(folder, dict(zip(names, stamps.tolist(), strict=True)))
     matrix = known.camera_matrix if known is not None else None
+    notes = []
+    pair = None
+    if sequence.right_camera is not None:
+        try:
+            pair = _pair(sequence, skill, given=camera is not None)
+        except SettingError as error:
+            notes.append(f"the images of the right camera are left out: {error}")
     if camera is not None:
         cameras = Cameras(None, _matrix(camera))
     else:
-        cameras = Cameras(sequence.known_camera, matrix)
+        cameras = Cameras(pair[0] if pair else sequence.known_camera, matrix)
+    eyes = [_Eye(sequence.images, cameras, "", FRAME_ID)]
+    if pair:
+        eyes.insert(0, _Eye(sequence.rights, Cameras(pair[1], None), "right/", RIGHT_FRAME_ID))
     frames = progress(stamps.tolist(), unit="image", desc=bag.name, leave=False)
-    make = CameraMessages(_TYPES, FRAME_ID)
-    messages = _messages(sequence, frames, cameras, compressed=compressed, make=make)
+    messages = _messages(sequence, frames, eyes, compressed=compressed)
     try:
         with whole_directory(bag) as temporary:
             _write_bag(temporary, bag.name, messages, storage)
@@ -122,8 +136,14 @@ def convert(
         images=len(sequence),
         depths=sum(read is not None for read in sequence.depths),
         poses=posed,
+        rights=sum(path is not None for path in sequence.rights) if pair else 0,
         labelled=known is not None and known.labels is not None,
-        notes=(*cameras.notes, *sequence.notes, *_left_out(sequence, layouts, posed)),
+        notes=(
+            *dict.fromkeys(note for eye in eyes for note in eye.cameras.notes),
+            *sequence.notes,
+            *notes,
+            *_left_out(sequence, layouts, posed),
+        ),
     )
 
 
@@ -131,8 +151,6 @@ def _left_out(sequence: FolderSequence, layouts: list[str], posed: int) -> list[
     notes = []
     if len(layouts) > 1:
         notes.append(f"read as {layouts[0]}; the folder looks like {', '.join(layouts[1:])} too")
-    if sequence.right_camera is not None:
-        notes.append("the images of the right camera are left out")
     truth = sequence.ground_truth
     if truth is not None and (posed < len(sequence) or len(truth.lost)):
         lost = f"{len(truth.lost)} of {len(truth) + len(truth.lost)} poses are lost"
@@ -157,31 +175,54 @@ def _matrix(camera: tuple[float, float, float, float]) -> tuple[float, ...]:
     return (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
 
 
+@dataclass(frozen=True)
+class _Eye:
+    """One of the cameras: a file for each frame, or None, and the name of its topics."""
+
+    files: Sequence[Path | None]
+    cameras: Cameras
+    name: str
+    frame_id: str
+
+
+def _pair(
+    sequence: FolderSequence, skill: ReplayableSkill | None, *, given: bool
+) -> tuple[Calibration, Calibration]:
+    """Return both cameras with their rectification, where the right one is of use."""
+    if skill is not None and "right colour" not in {item.kind for item in skill.node.inputs}:
+        message = f"the skill {skill.name} does not use them"
+        raise SettingError(message)
+    if given:
+        message = "--camera says nothing of a pair"
+        raise SettingError(message)
+    right = cast("RightCamera", sequence.right_camera)
+    return rectify_pair(sequence.camera, right.calibration, right.from_left)
+
+
 def _messages(
-    sequence: FolderSequence,
-    stamps: Iterable[int],
-    cameras: Cameras,
-    *,
-    compressed: bool,
-    make: CameraMessages,
+    sequence: FolderSequence, stamps: Iterable[int], eyes: Sequence[_Eye], *, compressed: bool
 ) -> Iterator[tuple[str, Any, int]]:
-    """Give topic, message and stamp; of each frame the image comes last."""
+    """Give topic, message and stamp; of each frame the (left) image comes last."""
     poses = _poses(sequence)
+    makers = [CameraMessages(_TYPES, eye.frame_id) for eye in eyes]
+    of_left = makers[-1]
     for index, stamp in enumerate(stamps):
-        path = sequence.images[index]
-        content = _bytes(path)
-        file = make.compressed(content, _format(content), stamp)
-        bgr = _decoded(file, path)
-        if (camera := cameras.of(bgr)) is not None:
-            yield INFO_TOPIC, make.camera_info(camera, stamp), stamp
         if (depth := sequence.depth(index)) is not None:
-            yield DEPTH_TOPIC, make.depth(depth, stamp), stamp
+            yield DEPTH_TOPIC, of_left.depth(depth, stamp), stamp
         if (pose := poses.get(index)) is not None:
-            yield TRUTH_TOPIC, make.pose(pose, WORLD, stamp), stamp
-        if compressed:
-            yield f"{TOPIC}/compressed", file, stamp
-        else:
-            yield TOPIC, make.bgr(bgr, stamp), stamp
+            yield TRUTH_TOPIC, of_left.pose(pose, WORLD, stamp), stamp
+        for eye, make in zip(eyes, makers, strict=True):
+            if (path := eye.files[index]) is None:
+                continue
+            content = _bytes(path)
+            file = make.compressed(content, _format(content), stamp)
+            bgr = _decoded(file, path)
+            if (camera := eye.cameras.of(bgr)) is not None:
+                yield f"/camera/{eye.name}camera_info", make.camera_info(camera, stamp), stamp
+            if compressed:
+                yield f"/camera/{eye.name}image/compressed", file, stamp
+            else:
+                yield f"/camera/{eye.name}image", make.bgr(bgr, stamp), stamp
 
 
 def _write_bag(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from edge_replay.bags import Frame, Recording
+    from edge_replay.bags import RecordedFrame, Recording
     from edge_replay.node_process import NodeProcess
     from edge_replay.topics import Topic
     from edge_runtime.interface import NodeInterface
@@ -139,7 +139,7 @@ class Link:
         time.sleep(_SETTLING)
         node.check()
 
-    def publish(self, frame: Frame, shift: int, roles: Iterable[str] | None = None) -> None:
+    def publish(self, frame: RecordedFrame, shift: int, roles: Iterable[str] | None = None) -> None:
         """Publish a frame's messages, their stamps moved by `shift` ns.
 
         Args:

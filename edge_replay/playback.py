@@ -15,14 +15,14 @@ import numpy as np
 
 from edge_replay.cdr import stamp_of
 from edge_replay.node_process import NodeError
-from edge_replay.results import Trial
+from edge_replay.results import RateTrial
 from edge_replay.timeline import LATEST_STAMP, SECOND, USUAL_GAP
 from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from edge_replay.bags import Frame
+    from edge_replay.bags import RecordedFrame
     from edge_replay.link import Link, Received
     from edge_replay.node_process import NodeProcess
 
@@ -93,9 +93,9 @@ class Pass:
         return 1.0 - len(self.answers) / len(self.sent)
 
     @property
-    def trial(self) -> Trial:
+    def trial(self) -> RateTrial:
         """What a search keeps of it."""
-        return Trial(rate_hz=self.rate, dropped=self.dropped)
+        return RateTrial(rate_hz=self.rate, dropped=self.dropped)
 
     def holds(self, rate: float) -> bool:
         """Whether it really went out at this rate, with less than `ALLOWED_DROPS` unanswered."""
@@ -125,15 +125,15 @@ class Player:
         self._gap = USUAL_GAP
         self._slowest: float | None = None
 
-    def announce(self, frame: Frame, roles: Iterable[str]) -> None:
+    def announce(self, frame: RecordedFrame, roles: Iterable[str]) -> None:
         """Publish a frame's camera infos alone: the node must know them before the first image."""
         self._link.publish(frame, 0, roles)
 
-    def once(self, frames: Iterable[Frame], rate: float | None, total: int) -> Pass:
+    def once(self, frames: Iterable[RecordedFrame], rate: float | None, total: int) -> Pass:
         """Play every frame once, at `rate` Hz, or as recorded (None)."""
         return self._play(_schedule(_read_ahead(frames), rate), total)
 
-    def repeatedly(self, held: Sequence[Frame], rate: float | None, seconds: float) -> Pass:
+    def repeatedly(self, held: Sequence[RecordedFrame], rate: float | None, seconds: float) -> Pass:
         """Play for so long, beginning again at the end of those held; at least one frame."""
         pace = rate or len(held) * SECOND / _span(held)
         count = max(1, round(seconds * pace))
@@ -141,7 +141,7 @@ class Player:
         limit = _OVERTIME * seconds + 1.0
         return self._play(_schedule(_cycle(held, count), rate), count, limit)
 
-    def highest_rate(self, held: Sequence[Frame]) -> tuple[float, list[Trial]]:
+    def highest_rate(self, held: Sequence[RecordedFrame]) -> tuple[float, list[RateTrial]]:
         """Search the highest rate [Hz] that holds in short trials, and how it was found.
 
         Raises by steps until too many frames are dropped, then halves the interval until it is
@@ -150,7 +150,7 @@ class Player:
         Raises:
             NodeError: not one frame of a first, slow pass is answered: there is nothing to search.
         """
-        trials: list[Trial] = []
+        trials: list[RateTrial] = []
 
         def holds(rate: float) -> bool:
             result = self.repeatedly(held, rate, max(_TRIAL_SECONDS, _TRIAL_FRAMES / rate))
@@ -187,14 +187,14 @@ class Player:
 
     def _play(
         self,
-        schedule: Iterable[tuple[Frame, float, float]],
+        schedule: Iterable[tuple[RecordedFrame, float, float]],
         total: int,
         limit: float = math.inf,
     ) -> Pass:
         result = Pass()
         self._link.take()
         begin: float | None = None
-        first: Frame | None = None
+        first: RecordedFrame | None = None
         turn = -1
         for frame, due, period in progress(
             schedule, total=total, unit="frame", desc="playing", leave=False
@@ -290,9 +290,9 @@ class Player:
         result.received += arrived
 
 
-def hold(frames: Iterable[Frame]) -> list[Frame]:
+def hold(frames: Iterable[RecordedFrame]) -> list[RecordedFrame]:
     """Keep frames from the beginning of a recording in memory, up to `HELD_BYTES`."""
-    held: list[Frame] = []
+    held: list[RecordedFrame] = []
     size = 0
     for frame in frames:
         size += frame.size
@@ -302,14 +302,14 @@ def hold(frames: Iterable[Frame]) -> list[Frame]:
     return held
 
 
-def _span(held: Sequence[Frame]) -> int:
+def _span(held: Sequence[RecordedFrame]) -> int:
     """Return how long one repetition takes at the recorded pace [ns], one gap at its end."""
     times = [frame.time for frame in held]
     gaps = np.diff(times)
     return times[-1] + (int(np.median(gaps)) if len(gaps) else USUAL_GAP)
 
 
-def _cycle(held: Sequence[Frame], count: int) -> Iterator[tuple[Frame, int]]:
+def _cycle(held: Sequence[RecordedFrame], count: int) -> Iterator[tuple[RecordedFrame, int]]:
     span = _span(held)
     for index in range(count):
         turn, position = divmod(index, len(held))
@@ -317,8 +317,8 @@ def _cycle(held: Sequence[Frame], count: int) -> Iterator[tuple[Frame, int]]:
 
 
 def _schedule(
-    frames: Iterable[tuple[Frame, int]], rate: float | None
-) -> Iterator[tuple[Frame, float, float]]:
+    frames: Iterable[tuple[RecordedFrame, int]], rate: float | None
+) -> Iterator[tuple[RecordedFrame, float, float]]:
     """Give each frame, when it is due [s after the beginning], and its period [s]."""
     before = 0.0
     for index, (frame, time_) in enumerate(frames):
@@ -327,9 +327,9 @@ def _schedule(
         before = due
 
 
-def _read_ahead(frames: Iterable[Frame]) -> Iterator[tuple[Frame, int]]:
+def _read_ahead(frames: Iterable[RecordedFrame]) -> Iterator[tuple[RecordedFrame, int]]:
     """Read a recording in a thread, so that the disk does not delay the next frame."""
-    waiting: queue.Queue[Frame | Exception | None] = queue.Queue(_READ_AHEAD)
+    waiting: queue.Queue[RecordedFrame | Exception | None] = queue.Queue(_READ_AHEAD)
     stop = threading.Event()
 
     def read() -> None:

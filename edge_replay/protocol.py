@@ -178,6 +178,18 @@ class ShowsRuns(Protocol):
 
 
 @runtime_checkable
+class RecordsRuns(Protocol):
+    """What a skill may have beside: a whole run as a recording for the viewer Rerun."""
+
+    def record(self, run: PlayedRun, path: Path) -> None:
+        """Write the recording, .rrd.
+
+        Raises:
+            SettingError: there is nothing to show, or it cannot be written.
+        """
+
+
+@runtime_checkable
 class SuitsRecordings(Protocol):
     """What a skill may have beside: parameters of its node that go with a recording."""
 

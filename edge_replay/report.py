@@ -6,9 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 import cv2
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
 
+from edge_replay.decoding import decoded
 from edge_replay.explanations import STAGES, metric_descriptions
 from edge_replay.metrics import END_TO_END
 from edge_replay.playback import ALLOWED_DROPS
@@ -16,7 +15,6 @@ from edge_replay.summary import playback_figures, recording_name
 from edge_replay.verdict import verdict
 from edge_report.charts import curve_chart, latency_chart
 from edge_report.page import KeyFigure, Page
-from edge_runtime.images import to_bgr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,13 +50,13 @@ def example_pictures(
     stamps = sorted(answers)
     step = max(1, -(-len(stamps) // _PICTURES))
     wanted = set(stamps[::step])
-    type_ = CompressedImage if recording.compressed else Image
     pictures = []
     for index, frame in enumerate(recording.frames()):
         if frame.stamp in wanted:
-            bgr = to_bgr(deserialize_message(frame.image, type_))
-            picture = _narrowed(skill.draw(bgr, answers[frame.stamp]))
-            pictures.append((f"frame {index}", picture))
+            bgr = decoded(recording, frame, skill.node.inputs[0].topic)
+            if bgr is not None:
+                picture = _narrowed(skill.draw(bgr, answers[frame.stamp]))
+                pictures.append((f"frame {index}", picture))
             wanted.remove(frame.stamp)
         if not wanted:
             break

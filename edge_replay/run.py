@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_replay.bags import Recording
@@ -21,16 +19,16 @@ from edge_replay.metrics import (
 )
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
-from edge_replay.protocol import PlayedRun, Score, ShowsRuns, SuitsRecordings
+from edge_replay.protocol import PlayedRun, RecordsRuns, Score, ShowsRuns, SuitsRecordings
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
 from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.folders import expand_user
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
 from edge_runtime.interface import DECIDE
-from edge_runtime.locking import alone_in
+from edge_runtime.output_folder import output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 
     from edge_replay.playback import Pass
     from edge_replay.protocol import NodeMessage, ReplayableSkill
-    from edge_replay.results import Playback, Trial, Usage
+    from edge_replay.results import Playback, RateTrial, Usage
 
 LABELS = "labels.json"
 NODE_LOG = "node.log"
@@ -60,7 +58,7 @@ _TOOLS = ("compressed_grasp", "rclpy", "rosbags", "onnxruntime", "opencv-python-
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunOptions:
     """The options of the command.
 
     Attributes:
@@ -72,6 +70,7 @@ class Settings:
         labels: None takes labels.json of the bag directory, if there is one.
         notes: what making the bag of a folder left to be said.
         layout: data set that the folder is of, if of one.
+        rerun: file to write for the viewer Rerun, too; None writes none.
     """
 
     bag: Path
@@ -85,6 +84,7 @@ class Settings:
     parameters: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     layout: str | None = None
+    rerun: Path | None = None
 
     @property
     def served(self) -> Path | None:
@@ -123,47 +123,47 @@ class _Measured:
     playback: Playback
     latency: dict[str, dict[str, float]]
     usage: Usage
-    search: list[Trial]
+    search: list[RateTrial]
     identity: dict[str, str]
     incomplete: dict[str, int]
     exit_code: int
 
 
-def run(skill: ReplayableSkill, settings: Settings) -> RunReport:
+def run(skill: ReplayableSkill, options: RunOptions) -> RunReport:
     """Drive the installed node with a recording; write report.json, report.html and node.log.
 
     Raises:
         SettingError: an option or the recording does not fit.
         NodeError: the node did not start, configure or live.
-        Exception: whatever the skill raises on labels that `settings` names; the report is
+        Exception: whatever the skill raises on labels that `options` names; the report is
             written before.
     """
+    _check_rerun(skill, options.rerun)
     program = find_executable(skill.node.executable)
-    labels = _labels(settings)
-    _make_output(settings.output)
-    with alone_in(settings.output, f"--output {settings.output}"):
-        return _run(skill, settings, program, labels)
+    labels = _labels(options)
+    with output_folder(options.output):
+        return _run(skill, options, program, labels)
 
 
 def _run(
-    skill: ReplayableSkill, settings: Settings, program: Path, labels: Path | None
+    skill: ReplayableSkill, options: RunOptions, program: Path, labels: Path | None
 ) -> RunReport:
-    recording = Recording(settings.bag, skill.node.inputs, settings.topics, settings.slop)
+    recording = Recording(options.bag, skill.node.inputs, options.topics, options.slop)
     if isinstance(skill, SuitsRecordings):
-        chosen = skill.node_parameters(recording, settings.layout)
-        settings = replace(settings, parameters={**chosen, **settings.parameters})
+        chosen = skill.node_parameters(recording, options.layout)
+        options = replace(options, parameters={**chosen, **options.parameters})
     with private_domain() as domain:
-        measured = _measure(skill, settings, program, recording, domain)
-    report = _unscored(skill, settings, recording, measured, labels)
+        measured = _measure(skill, options, program, recording, domain)
+    report = _unscored(skill, options, recording, measured, labels)
     # Before the skill's own code runs: no fault of it may lose what was measured.
-    _write(settings, report)
+    _write(options, report)
     played = PlayedRun(
         measured.answers,
         measured.messages,
         recording,
         labels,
-        settings.served,
-        settings.parameters,
+        options.served,
+        options.parameters,
     )
     complaint = None
     try:
@@ -178,27 +178,41 @@ def _run(
         pictures += example_pictures(skill, recording, dict(measured.answers))
     except Exception as error:  # noqa: BLE001
         report = _with_note(report, f"no pictures: {one_line(error)}")
-    _write(settings, report)
-    write_page(settings.output / PAGE, report, pictures)
-    if complaint is not None and settings.labels is not None:
+    _write(options, report)
+    write_page(options.output / PAGE, report, pictures)
+    if complaint is not None and options.labels is not None:
         # Asked for by name: the report stands, but the command has not done what it was told.
         raise complaint
+    if options.rerun is not None and isinstance(skill, RecordsRuns):
+        skill.record(played, options.rerun)
     return report
+
+
+def _check_rerun(skill: ReplayableSkill, file: Path | None) -> None:
+    """Find out before the run whether its recording could be written."""
+    if file is None:
+        return
+    if not isinstance(skill, RecordsRuns):
+        message = f"--rerun: the skill {skill.name} has no recording for Rerun; leave it out"
+        raise SettingError(message)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        message = f"--rerun {file}: give a file, .rrd, in a folder that exists"
+        raise SettingError(message)
+    import rerun  # noqa: F401
 
 
 def _unscored(
     skill: ReplayableSkill,
-    settings: Settings,
+    options: RunOptions,
     recording: Recording,
     measured: _Measured,
     labels: Path | None,
 ) -> RunReport:
     return RunReport(
         skill=skill.name,
-        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        settings=_shown(settings, labels),
+        settings=_shown(options, labels),
         recording=RecordingFacts(
-            path=str(settings.folder or settings.bag),
+            path=str(options.folder or options.bag),
             sha256=recording.digest,
             topics={role: str(topic) for role, topic in recording.topics.items()},
             images=recording.images,
@@ -211,59 +225,48 @@ def _unscored(
         search=tuple(measured.search),
         score=None,
         notes=(
-            *settings.notes,
+            *options.notes,
             *recording.notes,
-            *_pace_notes(settings, recording),
+            *_pace_notes(options, recording),
             *_remarks(measured),
         ),
-        host=describe_host(),
-        tools=tool_versions(*_TOOLS),
+        **provenance(*_TOOLS),
     )
 
 
-def _write(settings: Settings, report: RunReport) -> None:
-    write_whole(settings.output / REPORT, report.model_dump_json(indent=1) + "\n")
+def _write(options: RunOptions, report: RunReport) -> None:
+    write_whole(options.output / REPORT, report.model_dump_json(indent=1) + "\n")
 
 
 def _with_note(report: RunReport, note: str) -> RunReport:
     return report.model_copy(update={"notes": (*report.notes, note)})
 
 
-def _make_output(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Better now than when everything is measured.
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        message = f"--output {folder} cannot be written ({error.strerror}): give another folder"
-        raise SettingError(message) from error
-
-
 def _measure(
-    skill: ReplayableSkill, settings: Settings, program: Path, recording: Recording, domain: int
+    skill: ReplayableSkill, options: RunOptions, program: Path, recording: Recording, domain: int
 ) -> _Measured:
-    search: list[Trial] = []
+    search: list[RateTrial] = []
     with (
         Link(skill.node, recording, domain) as link,
         NodeProcess(
-            program, _node_arguments(settings, recording), settings.output / NODE_LOG
+            program, _node_arguments(options, recording), options.output / NODE_LOG
         ) as node,
     ):
         link.wait_ready(node, _READY_SECONDS)
-        player = Player(link, node, on_request=settings.mode(skill) == ON_REQUEST)
+        player = Player(link, node, on_request=options.mode(skill) == ON_REQUEST)
         player.announce(next(recording.frames()), recording.camera_infos)
-        again = settings.rate == "max" or settings.seconds is not None
+        again = options.rate == "max" or options.seconds is not None
         held = hold(recording.frames()) if again else []
-        if settings.rate == "max":
+        if options.rate == "max":
             highest, search = player.highest_rate(held)
             rates: list[float | None] = [highest * _STEP_DOWN**step for step in range(_PASSES)]
         else:
-            rates = [None if settings.rate == "bag" else settings.rate]
+            rates = [None if options.rate == "bag" else options.rate]
         for rate in rates:
             before = link.diagnostics()
             with UsageMeter(node.pid) as meter:
                 if again:
-                    played = player.repeatedly(held, rate, settings.seconds or _PEAK_SECONDS)
+                    played = player.repeatedly(held, rate, options.seconds or _PEAK_SECONDS)
                 else:
                     played = player.once(recording.frames(), rate, recording.images)
                 node.check()
@@ -276,7 +279,7 @@ def _measure(
         after = link.diagnostics()
         node.check()
         code = node.end()
-        playback = count(played, str(settings.rate), before, after)
+        playback = count(played, str(options.rate), before, after)
         return _Measured(
             played,
             answers_by_frame(played, link),
@@ -300,43 +303,43 @@ def _identity(diagnostics: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _node_arguments(settings: Settings, recording: Recording) -> list[str]:
+def _node_arguments(options: RunOptions, recording: Recording) -> list[str]:
     values = {"image_transport": "compressed" if recording.compressed else "raw"}
     if depth := next((t for t in recording.topics.values() if t.kind == "depth"), None):
         values[DEPTH_TRANSPORT.name] = depth.transport
-    if settings.bundle is not None:
-        values["bundle"] = str(settings.bundle.absolute())
-    values.update(settings.parameters)
+    if options.bundle is not None:
+        values["bundle"] = str(options.bundle.absolute())
+    values.update(options.parameters)
     parameters = [word for k, v in values.items() for word in ("-p", f"{k}:={v}")]
     return ["--ros-args", *parameters]
 
 
-def _labels(settings: Settings) -> Path | None:
-    if settings.labels is not None:
-        if not settings.labels.is_file():
-            message = f"--labels {settings.labels} does not exist: give the labels' JSON file"
+def _labels(options: RunOptions) -> Path | None:
+    if options.labels is not None:
+        if not options.labels.is_file():
+            message = f"--labels {options.labels} does not exist: give the labels' JSON file"
             raise SettingError(message)
-        return settings.labels
-    inside = settings.bag / LABELS
+        return options.labels
+    inside = options.bag / LABELS
     return inside if inside.is_file() else None
 
 
-def _shown(settings: Settings, labels: Path | None) -> dict[str, str]:
-    source = "bag" if settings.folder is None else "folder"
-    shown = {source: str(settings.folder or settings.bag), "rate": str(settings.rate)}
-    if settings.seconds is not None:
-        shown["seconds"] = f"{settings.seconds:g}"
-    if settings.bundle is not None:
-        shown["bundle"] = str(settings.bundle)
-    if labels is not None and (settings.folder is None or labels == settings.labels):
+def _shown(options: RunOptions, labels: Path | None) -> dict[str, str]:
+    source = "bag" if options.folder is None else "folder"
+    shown = {source: str(options.folder or options.bag), "rate": str(options.rate)}
+    if options.seconds is not None:
+        shown["seconds"] = f"{options.seconds:g}"
+    if options.bundle is not None:
+        shown["bundle"] = str(options.bundle)
+    if labels is not None and (options.folder is None or labels == options.labels):
         shown["labels"] = str(labels)
-    shown.update({f"topic {role}": name for role, name in settings.topics.items()})
-    shown.update({f"param {name}": value for name, value in settings.parameters.items()})
+    shown.update({f"topic {role}": name for role, name in options.topics.items()})
+    shown.update({f"param {name}": value for name, value in options.parameters.items()})
     return shown
 
 
-def _pace_notes(settings: Settings, recording: Recording) -> Sequence[str]:
-    return recording.pace_notes if settings.rate == "bag" else ()
+def _pace_notes(options: RunOptions, recording: Recording) -> Sequence[str]:
+    return recording.pace_notes if options.rate == "bag" else ()
 
 
 def _remarks(measured: _Measured) -> list[str]:

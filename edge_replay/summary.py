@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edge_replay.results import REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edge_replay.protocol import Better
@@ -132,9 +132,21 @@ def _playback(report: RunReport) -> dict[str, _Figure]:
         "node memory, first / last / most [MiB]": _Figure(
             (usage.rss_first_mib, usage.rss_last_mib, usage.rss_max_mib), "lower", 0
         ),
-        "provider": _Figure((report.node.get("provider"),)),
-        "precision": _Figure((report.node.get("precision"),)),
+        "provider": _Figure((_of_engines(report.node, "provider"),)),
+        "precision": _Figure((_of_engines(report.node, "precision"),)),
     }
+
+
+def _of_engines(node: Mapping[str, str], key: str) -> str | None:
+    """Return what the diagnostics say of the engines: once where all of them agree."""
+    values = {
+        name.removesuffix(key).strip(): value
+        for name, value in node.items()
+        if f" {name}".endswith(f" {key}")
+    }
+    if len(set(values.values())) < 2:  # noqa: PLR2004 - to differ
+        return next(iter(values.values()), None)
+    return ", ".join(f"{model}: {value}" for model, value in values.items())
 
 
 def recording_name(report: RunReport) -> str:

@@ -77,14 +77,34 @@ class Calibration:
         )
 
 
-def camera_content(info: Any) -> tuple[object, ...]:  # noqa: ANN401
-    """Return what `Calibration.from_camera_info` reads, to compare with that of another message."""
-    return (
-        (info.width, info.height, info.binning_x, info.binning_y),
-        (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
-        info.distortion_model,
-        *(np.array(values, float).tobytes() for values in (info.d, info.k, info.r, info.p)),
-    )
+class CameraInfoReader:
+    """Reads camera infos; one that says what the last one of its image said is not read again."""
+
+    def __init__(self, *, rectified: bool = False) -> None:
+        """Read for images that are `rectified`: their camera is P, not K and D."""
+        self._rectified = rectified
+        self._known: dict[str, tuple[object, Calibration | MessageError | None]] = {}
+
+    def read(self, topic: str, info: Any) -> Calibration | MessageError | None:  # noqa: ANN401
+        """Return the calibration of the image on `topic`, why it has none, or None.
+
+        None: the camera is not calibrated.
+        """
+        content = (
+            (info.width, info.height, info.binning_x, info.binning_y),
+            (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height),
+            info.distortion_model,
+            np.concatenate((info.d, info.k, info.r, info.p)).tobytes(),
+        )
+        if topic not in self._known or self._known[topic][0] != content:
+            self._known[topic] = content, self._calibration(topic, info)
+        return self._known[topic][1]
+
+    def _calibration(self, topic: str, info: Any) -> Calibration | MessageError | None:  # noqa: ANN401
+        try:
+            return Calibration.from_camera_info(info, rectified=self._rectified)
+        except MessageError as error:
+            return MessageError(f"input {topic!r}: {error}", error.kind)
 
 
 def _checked_matrix(name: str, matrix: NDArray[np.float64]) -> NDArray[np.float64] | None:

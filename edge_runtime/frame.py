@@ -1,147 +1,97 @@
-"""What a node works on: the images that belong together, decoded."""
+"""What a node works on: the images of one moment, from their arrival to the answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.calibration import Calibration, camera_content
 from edge_runtime.compressed_images import MAX_PIXELS
 from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr, to_depth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from edge_runtime.calibration import Calibration
     from edge_runtime.interface import Input
 
 
-@dataclass(frozen=True)
-class Arrival:
-    """Messages that belong together, as they came.
+@dataclass
+class CameraFrame:
+    """Images that belong together. It is made of messages, and `decode` fills in the rest.
 
-    `messages` by the topic of an input, `camera_info` by that of the image; `received`:
-    `time.perf_counter()` when the first input's message reached the node.
-    """
-
-    messages: Mapping[str, Any]
-    camera_info: Mapping[str, Any]
-    received: float
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Decoded images and their calibrations by the image's topic; optional ones may be absent.
-
-    `header` is the first input's, for the outputs. The arrays may share memory with the messages:
-    read only. `unusable` says what came and was left out, and why.
+    Attributes:
+        header: the first input's, for the outputs.
+        messages: by the topic of an input, the first input's first.
+        received: `time.monotonic()` when the first input's message reached the node.
+        camera_info: what was known of the cameras then, by the topic of the image: a calibration,
+            why there is none, or None for an uncalibrated camera.
+        images: decoded, by topic; optional ones may be absent. They may share memory with the
+            messages: read only.
+        calibration: of these images, by topic; absent where it is not known or does not fit.
+        unusable: what came and was left out, and why.
     """
 
     header: Any
-    images: Mapping[str, NDArray[Any]]
-    calibration: Mapping[str, Calibration]
-    unusable: Sequence[MessageError] = ()
+    messages: dict[str, Any] = field(default_factory=dict)
+    received: float = 0.0
+    camera_info: Mapping[str, Calibration | MessageError | None] = field(default_factory=dict)
+    images: dict[str, NDArray[Any]] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    unusable: list[MessageError] = field(default_factory=list)
 
-
-class Decoder:
-    """Decodes arrivals; a camera info that says what the last one said is not read again.
-
-    `rectified`: the images are, so that their camera is P, not K and D. Compressed images are
-    decoded up to `max_pixels`.
-    """
-
-    def __init__(
-        self,
-        images: Sequence[Input],
-        *,
-        rectified: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        self._images = {image.topic: image for image in images}
-        self._rectified = rectified
-        self._max_pixels = max_pixels
-        self._known: dict[str, tuple[Any, Calibration | MessageError | None]] = {}
-
-    def decode(self, arrival: Arrival) -> Frame:
-        """Decode all images of an arrival and check them against their camera infos.
+    def decode(self, inputs: Mapping[str, Input], max_pixels: int = MAX_PIXELS) -> None:
+        """Decode all messages and check the images against their cameras.
 
         An optional image and a camera info that cannot be used are left out.
+
+        Args:
+            inputs: by topic, what the messages are of.
+            max_pixels: of a compressed image; a larger one is not decoded.
 
         Raises:
             MessageError: a required image that cannot be used.
 
         """
-        first = next(iter(arrival.messages))
-        images: dict[str, NDArray[Any]] = {}
-        calibrations: dict[str, Calibration] = {}
-        unusable: list[MessageError] = []
-        for name, message in arrival.messages.items():
-            source = self._images[name]
+        size = None
+        for topic, message in self.messages.items():
+            is_depth = inputs[topic].kind == "depth"
             try:
-                image = decode_image(source, message, self._max_pixels)
-                _check_registered(source, image, images.get(first, image))
-                images[name] = image
+                image = (to_depth if is_depth else to_bgr)(message, max_pixels)
+                size = size or image.shape[:2]
+                if is_depth and image.shape[:2] != size:
+                    raise _unregistered(image, size)
             except MessageError as error:
-                if name == first or source.required:
-                    raise
-                unusable.append(MessageError(str(error), f"{name} {error.kind}"))
-        for name, info in arrival.camera_info.items():
-            if name not in images:
+                said = f"input {topic!r}: {error}"
+                if inputs[topic].required:
+                    raise MessageError(said, error.kind) from error
+                self.unusable.append(MessageError(said, f"{topic} {error.kind}"))
+            else:
+                self.images[topic] = image
+        for topic, camera in self.camera_info.items():
+            if camera is None or topic not in self.images:
                 continue
-            found = self._calibration(name, info)
-            if isinstance(found, Calibration):
-                found = _misfit(name, images[name], found) or found
-            if isinstance(found, Calibration):
-                calibrations[name] = found
-            elif found is not None:
-                unusable.append(found)
-        return Frame(arrival.messages[first].header, images, calibrations, unusable)
-
-    def _calibration(self, name: str, info: Any) -> Calibration | MessageError | None:  # noqa: ANN401
-        content = camera_content(info)
-        known = self._known.get(name)
-        if known is None or known[0] != content:
-            known = self._known[name] = content, self._read(name, info)
-        return known[1]
-
-    def _read(self, name: str, info: Any) -> Calibration | MessageError | None:  # noqa: ANN401
-        try:
-            return Calibration.from_camera_info(info, rectified=self._rectified)
-        except MessageError as error:
-            return MessageError(f"input {name!r}: {error}", error.kind)
+            if isinstance(camera, MessageError):
+                self.unusable.append(camera)
+            elif self.images[topic].shape[:2] == (camera.height, camera.width):
+                self.calibration[topic] = camera
+            else:
+                self.unusable.append(_misfit(topic, self.images[topic], camera))
 
 
-def _check_registered(source: Input, image: NDArray[Any], first: NDArray[Any]) -> None:
-    if source.kind == "depth" and image.shape[:2] != first.shape[:2]:
-        msg = (
-            f"input {source.topic!r}: {image.shape[1]}x{image.shape[0]}, but the image is "
-            f"{first.shape[1]}x{first.shape[0]}: publish depth that is registered to the image"
-        )
-        raise MessageError(msg, "size")
-
-
-def decode_image(source: Input, message: Any, max_pixels: int) -> NDArray[Any]:  # noqa: ANN401
-    """Decode the message of one input; compressed images only up to `max_pixels`.
-
-    Raises:
-        MessageError: it cannot be used.
-
-    """
-    try:
-        read = to_depth if source.kind == "depth" else to_bgr
-        return read(message, max_pixels)
-    except MessageError as error:
-        msg = f"input {source.topic!r}: {error}"
-        raise MessageError(msg, error.kind) from error
-
-
-def _misfit(name: str, image: NDArray[Any], calibration: Calibration) -> MessageError | None:
-    if image.shape[:2] == (calibration.height, calibration.width):
-        return None
-    msg = (
-        f"input {name!r}: the camera info is for {calibration.width}x{calibration.height}, but "
-        f"the image is {image.shape[1]}x{image.shape[0]}: publish the camera info of this stream"
+def _unregistered(depth: NDArray[Any], size: tuple[int, ...]) -> MessageError:
+    return MessageError(
+        f"{depth.shape[1]}x{depth.shape[0]}, but the image is {size[1]}x{size[0]}: publish depth "
+        "that is registered to the image",
+        "size",
     )
-    return MessageError(msg, "camera info")
+
+
+def _misfit(topic: str, image: NDArray[Any], camera: Calibration) -> MessageError:
+    return MessageError(
+        f"input {topic!r}: the camera info is for {camera.width}x{camera.height}, but the image is "
+        f"{image.shape[1]}x{image.shape[0]}: publish the camera info of this stream",
+        "camera info",
+    )

@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from edge_runtime.frame import Arrival
+from edge_runtime.frame import CameraFrame
 from edge_runtime.losses import Losses
 from edge_runtime.optional_ros import create_subscription
 from edge_runtime.pairing import Pairing
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
     from rclpy.timer import Timer
 
+    from edge_runtime.calibration import Calibration, CameraInfoReader
+    from edge_runtime.errors import MessageError
+    from edge_runtime.frame_loop import FrameLoop
     from edge_runtime.interface import Input, NodeInterface
     from edge_runtime.reporter import Reporter
 
@@ -52,7 +55,7 @@ _LATCHED_CHECK_S = 0.2
 
 
 class Inputs:
-    """Subscriptions that exist from `open` to `close` and hand over arrivals.
+    """Subscriptions that exist from `open` to `close` and hand over frames.
 
     `last_received` (`time.monotonic()`) and `age_s` (by its stamp, None without one) tell of the
     first input's last message, `topic` is its name after remapping.
@@ -71,7 +74,7 @@ class Inputs:
         self._reporter = reporter
         self._pairing = Pairing(self._first, [], [])
         self._unpaired = 0
-        self._camera_info: dict[str, Any] = {}
+        self._camera_info: dict[str, Calibration | MessageError | None] = {}
         self._last_stamp: int | None = None
         # By input, kind and QoS, not by topic: two inputs may be remapped to the same one.
         self._subscriptions: dict[tuple[str, ...], Subscription[Any]] = {}
@@ -82,14 +85,18 @@ class Inputs:
         topics: Collection[str],
         transports: Mapping[str, str],
         slop_s: float,
-        deliver: Callable[[Sequence[Arrival]], None],
-        went_back: Callable[[], None],
+        cameras: CameraInfoReader,
+        loop: FrameLoop[Any],
     ) -> None:
-        """Subscribe; `deliver` is called in the executor's thread, oldest arrival first.
+        """Subscribe, and deliver the frames to `loop`, which begins anew where the stamps do.
 
-        `topics`: of the interface's images, those that are wanted, the first one among them; their
-        camera infos come with them. `transports`: by kind of input, as image_transport names them.
-        `went_back` is called, in the same thread, when the stamps begin anew.
+        Args:
+            topics: of the interface's images, those that are wanted, the first one among them;
+                their camera infos come with them.
+            transports: by kind of input, as image_transport names them.
+            slop_s: seconds by which the stamps of images that belong together may differ.
+            cameras: reads the camera infos.
+            loop: answers the frames.
         """
         self._images = tuple(each for each in self._interface.images if each.topic in topics)
         self._info_topics = {
@@ -103,8 +110,8 @@ class Inputs:
         )
         self._unpaired = 0
         self._pairing.slop_ns = round(slop_s * _SECOND)
-        self._deliver = deliver
-        self._went_back = went_back
+        self._cameras = cameras
+        self._loop = loop
         for image in self._images:
             topic, kind = self._node.resolve_topic_name(image.topic), Image
             if transports[image.kind] != "raw":
@@ -155,10 +162,6 @@ class Inputs:
             lambda: self._node.count_publishers(topic) == 1,
         )
 
-        def take(message: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401
-            losses.received(info)
-            self._on_image(name, message)
-
         def resubscribe() -> None:
             # The event may come when the inputs were closed meanwhile.
             if self._subscriptions.get(key) is subscription:
@@ -169,7 +172,7 @@ class Inputs:
             self._node,
             kind,
             topic,
-            take,
+            partial(self._on_image, name, losses),
             qos,
             on_lost=losses.reported,
             on_incompatible=resubscribe,
@@ -178,7 +181,7 @@ class Inputs:
 
     def _subscribe_camera_info(self, name: str, topic: str, qos: QoSProfile) -> None:
         def keep(message: Any, _: object) -> None:  # noqa: ANN401
-            self._camera_info[name] = message
+            self._camera_info[name] = self._cameras.read(name, message)
 
         # Only the newest camera info counts: of those between nothing is lost.
         self._subscriptions[name, topic, qos.durability.name] = create_subscription(
@@ -209,18 +212,22 @@ class Inputs:
         if not missing:
             self._latched.cancel()
 
-    def _on_image(self, name: str, message: Any) -> None:  # noqa: ANN401
-        received = time.perf_counter()
+    def _on_image(self, name: str, losses: Losses, message: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401
+        now = time.monotonic()
+        losses.received(info)
         stamp = message.header.stamp.sec * _SECOND + message.header.stamp.nanosec
         if name == self._first:
-            self.last_received = time.monotonic()
+            self.last_received = now
             self._reporter.counters.add("received")
             now_ns = self._node.get_clock().now().nanoseconds
             self.age_s = (now_ns - stamp) / _SECOND if stamp else None
-            if stamp and self._jumped_back(stamp):
-                return
-        now = time.monotonic()
-        self._hand_over(self._pairing.add(name, stamp, (message, received), now))
+            if stamp:
+                last, self._last_stamp = self._last_stamp, stamp
+                if last is not None and stamp < last:
+                    self._begin_anew(last - stamp)
+                    return
+            message = CameraFrame(message.header, {name: message}, now)
+        self._hand_over(self._pairing.add(name, stamp, message, now))
         if self._pairing.is_waiting and self._patience.is_canceled():
             self._patience.reset()
 
@@ -250,24 +257,21 @@ class Inputs:
                 "parameter 'slop'; it is not waited for until one matches",
                 len(sets),
             )
-        infos = dict(self._camera_info)
-        self._deliver(
-            [
-                Arrival({n: m for n, (m, _) in found.items()}, infos, found[self._first][1])
-                for found in sets
-            ]
-        )
+        self._loop.deliver([self._complete(found) for found in sets])
 
-    def _jumped_back(self, stamp: int) -> bool:
-        last, self._last_stamp = self._last_stamp, stamp
-        if last is None or stamp >= last:
-            return False
+    def _complete(self, found: dict[str, Any]) -> CameraFrame:
+        """Give the first image's frame what belongs to it."""
+        frame: CameraFrame = found.pop(self._first)
+        frame.messages |= found
+        frame.camera_info = dict(self._camera_info)
+        return frame
+
+    def _begin_anew(self, back_ns: int) -> None:
         # Going on from the new stamp lets a bag that plays in a loop continue.
         self._pairing.clear()
-        self._went_back()
+        self._loop.begin_anew()
         self._reporter.reject(
             "stamp",
-            f"input {self._first!r}: the stamp went back by {(last - stamp) / _SECOND:.3f} s: this "
-            "image is dropped, stamps must not decrease",
+            f"input {self._first!r}: the stamp went back by {back_ns / _SECOND:.3f} s: this image "
+            "is dropped, stamps must not decrease",
         )
-        return True

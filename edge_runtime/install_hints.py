@@ -18,6 +18,7 @@ _BRINGS = {
     "onnxruntime": (".",),
     "psutil": (".",),
     "pydantic": (".",),
+    "rerun": (".[rerun]",),
     "rosbags": (".[replay]",),
     "torch": (".[compress]",),
     "torch_pruning": (".[compress]",),

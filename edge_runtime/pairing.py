@@ -74,7 +74,7 @@ class _Partner:
         self._missed += 1
 
     def never_matches(self, now: int) -> bool:
-        return self._is_alive(now) and min(self._came, self._missed) >= _IN_VAIN
+        return min(self._came, self._missed) >= _IN_VAIN and self._is_alive(now)
 
     def may_come(self, first: _Item, found: _Item | None, slop_ns: int, now: int) -> bool:
         """Whether by its rhythm a partner, or a much nearer one than that found, is still due."""
@@ -150,12 +150,16 @@ class Pairing:
     def take(self, now: float) -> list[dict[str, Any]]:
         """Return the sets that can go at this time, oldest first."""
         at = int(now * _SECOND)
-        ready = [index for index, item in enumerate(self._waiting) if self._can_go(item, at)]
-        return self._go(max([0, len(self._waiting) - self._held, *(i + 1 for i in ready)]))
+        count = max(0, len(self._waiting) - self._held)
+        for position, item in enumerate(self._waiting, start=1):
+            if position > count and self._can_go(item, at):
+                count = position
+        return self._go(count)
 
     def _go(self, count: int) -> list[dict[str, Any]]:
         sets = []
-        for item in [self._waiting.popleft() for _ in range(count)]:
+        for _ in range(count):
+            item = self._waiting.popleft()
             found = {}
             for name, partner in self._partners.items():
                 nearest = partner.nearest(item, self.slop_ns)

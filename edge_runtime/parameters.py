@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
-class Settings:
+class NodeParameters:
     """The parameters of one node.
 
     The node must have been made with `automatically_declare_parameters_from_overrides=True`: that

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecyclePublisher
 
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
 
 Result = TypeVar("Result")
 
@@ -31,7 +31,7 @@ class Picture(Generic[Result]):
     `draw` makes it, (H, W, 3) uint8 BGR, without writing to the frame's images.
     """
 
-    draw: Callable[[Frame, Result], NDArray[Any]]
+    draw: Callable[[CameraFrame, Result], NDArray[Any]]
     raw: LifecyclePublisher[Any]
     compressed: LifecyclePublisher[Any]
 
@@ -40,7 +40,7 @@ class Picture(Generic[Result]):
         """Whether anybody would see it."""
         return bool(self.raw.get_subscription_count() or self.compressed.get_subscription_count())
 
-    def publish(self, frame: Frame, result: Result) -> None:
+    def publish(self, frame: CameraFrame, result: Result) -> None:
         """Draw it, and publish it under the frame's header to those who watch."""
         if not self.is_watched:
             return

@@ -21,6 +21,7 @@ from edge_runtime.command import add_version
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.ros_environment import NO_LOG_FILE, check_domain_id, log_fault
 from edge_runtime.serving import serve
+from edge_runtime.shared_memory import free_abandoned_segments
 from edge_runtime.transport import profile_environment
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def run_node(node_class: type[SkillNode[Any]], argv: Sequence[str] | None = None
         signal.signal(number, lambda *_: stop.set())
     words = list(sys.argv if argv is None else argv)
     os.environ.update(profile_environment())
+    free_abandoned_segments()
     try:
         _parser(node_class).parse_args(remove_ros_args(words)[1:])
         check_domain_id()

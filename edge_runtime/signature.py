@@ -26,11 +26,11 @@ def check_inputs(file: str, specs: Sequence[TensorSpec], inputs: Mapping[str, Te
         EngineError: says what is taken, and what was given.
 
     """
-    if set(inputs) != {spec.name for spec in specs}:
-        wanted = ", ".join(spec.name for spec in specs)
-        msg = f"{file} takes the inputs {wanted}, not {', '.join(inputs)}"
-        raise EngineError(msg)
     for spec in specs:
+        if spec.name not in inputs or len(inputs) != len(specs):
+            wanted = ", ".join(spec.name for spec in specs)
+            msg = f"{file} takes the inputs {wanted}, not {', '.join(inputs)}"
+            raise EngineError(msg)
         _check(file, spec, inputs[spec.name])
 
 
@@ -113,10 +113,12 @@ def _check(file: str, spec: TensorSpec, array: Tensor) -> None:
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
-    return len(shape) == len(wanted) and all(
-        size > 0 and (isinstance(want, str) or size == want)
-        for size, want in zip(shape, wanted, strict=True)
-    )
+    if len(shape) != len(wanted) or 0 in shape:
+        return False
+    for size, want in zip(shape, wanted, strict=True):
+        if size != want and not isinstance(want, str):
+            return False
+    return True
 
 
 def _agree(one: tuple[int | str, ...], other: tuple[int | str, ...]) -> bool:

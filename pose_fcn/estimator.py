@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge_runtime.bundle import TensorSpec
 from edge_runtime.errors import BundleError, first_problem
 from edge_runtime.latency import Stopwatch
+from edge_runtime.pixel_input import PixelInput
 from pose_fcn.expansion_clustering import expansion_clustering
 
 if TYPE_CHECKING:
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
 
     Run = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+
+IMAGE = TensorSpec(
+    name="image",
+    shape=("batch", 3, "height", "width"),
+    dtype="float32",
+    layout="NCHW",
+    colour_order="RGB",
+    scale=1 / 255,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+)
+"""The input of the networks that are trained here."""
 
 STRIDE = 32
 LONGEST_SIDE = 2048
@@ -66,14 +80,24 @@ class PoseEstimator:
     """Finds an arm's keypoints in pictures of any size."""
 
     def __init__(
-        self, run: Run, settings: PoseSettings, names: Sequence[str], min_score: float = 0.0
+        self,
+        run: Run,
+        settings: PoseSettings,
+        names: Sequence[str],
+        min_score: float = 0.0,
+        image: TensorSpec = IMAGE,
     ) -> None:
         """Wrap a network.
 
-        `run` maps {"image": (1, 3, h, w) float32 RGB in 0..1} to {"maps": (1, 9, h/2, w/2)}.
-        Keypoints that score less than `min_score` are not found.
+        Args:
+            run: maps {"image": a picture of (h, w)} to {"maps": (1, 9, h/2, w/2)}.
+            settings: of the bundle.
+            names: of the keypoints.
+            min_score: keypoints that score less are not found.
+            image: how the network takes a picture.
         """
         self._run = run
+        self._pixels = PixelInput(image)
         self._min_score = min_score
         self._canvas = np.zeros((0, 0, 3), np.uint8)
         self.settings = settings
@@ -84,8 +108,8 @@ class PoseEstimator:
         """Serve a bundle with the engine `run` that was opened for it, and try it out.
 
         Raises:
-            BundleError: The manifest's settings are not those of a pose network, or its maps are
-                not those of the keypoints.
+            BundleError: The manifest's settings or its input are not those of a pose network, or
+                its maps are not those of the keypoints.
             EngineError: The engine fails at the size that the settings say.
         """
         try:
@@ -101,7 +125,12 @@ class PoseEstimator:
                 f"are {len(names)}, counted from 0; build it again"
             )
             raise BundleError(message)
-        estimator = cls(run, settings, names, min_score)
+        inputs = {spec.name: spec for spec in bundle.manifest.model.inputs}
+        try:
+            estimator = cls(run, settings, names, min_score, inputs.get(IMAGE.name, IMAGE))
+        except BundleError as error:
+            message = f"bundle '{bundle.path}': {error}"
+            raise BundleError(message) from None
         estimator._try_out(bundle.path)
         return estimator
 
@@ -110,7 +139,8 @@ class PoseEstimator:
         width = self.settings.long_side
         _, image = self._network_input(np.zeros((width * 3 // 4, width, 3), np.uint8))
         outputs = self._run({"image": image})
-        expected = (1, len(self.names) + 1, image.shape[2] // 2, image.shape[3] // 2)
+        height, width = self._canvas.shape[:2]
+        expected = (1, len(self.names) + 1, height // 2, width // 2)
         if "maps" not in outputs or outputs["maps"].shape != expected:
             shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
             message = (
@@ -162,9 +192,8 @@ class PoseEstimator:
             dst=self._canvas[:height, :width],
             interpolation=interpolation,
         )
-        image = cv2.dnn.blobFromImage(self._canvas, 1 / 255, swapRB=True)
         scale = np.array([width / columns, height / rows], np.float32)
-        return scale, image
+        return scale, self._pixels(self._canvas)
 
 
 def _halved(bgr: NDArray[np.uint8], height: int, width: int) -> NDArray[Any]:

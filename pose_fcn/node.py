@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
     from pose_fcn.estimator import Keypoints
 
@@ -49,14 +49,14 @@ class ArmPoseNode(SkillNode[ArmPose]):
         with suppress(AttributeError):  # after a failed load
             del self._estimator
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> ArmPose:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> ArmPose:
         """Estimate, and place the keypoints in space where there is calibrated depth."""
         keypoints = self._estimator.estimate(frame.images["image"], stopwatch)
         with stopwatch.stage("lifting"):
             points = _in_space(frame, keypoints.positions)
         return ArmPose(keypoints, points)
 
-    def publish(self, frame: Frame, result: ArmPose) -> None:
+    def publish(self, frame: CameraFrame, result: ArmPose) -> None:
         """Publish the keypoints; markers only for those who listen."""
         cloud = keypoint_cloud(result.keypoints, result.points, frame.header)
         self.outputs[KEYPOINTS].publish(cloud)
@@ -65,12 +65,12 @@ class ArmPoseNode(SkillNode[ArmPose]):
             links, names = self._estimator.settings.links, self._estimator.names
             markers.publish(skeleton_markers(result.points, links, names, frame.header))
 
-    def _draw(self, frame: Frame, result: ArmPose) -> NDArray[Any]:
+    def _draw(self, frame: CameraFrame, result: ArmPose) -> NDArray[Any]:
         links = self._estimator.settings.links
         return draw_keypoints(frame.images["image"], result.keypoints.positions, links)
 
 
-def _in_space(frame: Frame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
+def _in_space(frame: CameraFrame, positions: NDArray[np.float32]) -> NDArray[np.float32]:
     unknown = np.full((len(positions), 3), np.nan, np.float32)
     depth, camera = frame.images.get("depth"), frame.calibration.get("image")
     if depth is None or camera is None:

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import count
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge_compression.protocol import BundleSettings, ExportModel, Metric, RecipePath
-from edge_replay.protocol import Curve, FolderLabels, Score
-from edge_runtime.bundle import TensorSpec, load_bundle
-from edge_runtime.share import shipped_bundle
-from pose_fcn.accuracy import (
-    DESCRIPTIONS,
-    LOWER_IS_BETTER,
-    PRIMARY_METRIC,
-    accuracy_curve,
-    pose_accuracy,
-)
-from pose_fcn.estimator import LONGEST_SIDE, STRIDE, PoseEstimator, PoseSettings
-from pose_fcn.interface import ARM_POSE, KEYPOINTS
+from edge_compression.protocol import BundleSettings, ExportModel, Metric
+from edge_runtime.bundle import TensorSpec
+from pose_fcn.accuracy import DESCRIPTIONS, LOWER_IS_BETTER, PRIMARY_METRIC, pose_accuracy
+from pose_fcn.data import PoseData, arm_of, content_digest, images_of, negatives_of
+from pose_fcn.estimator import IMAGE, STRIDE, PoseEstimator, PoseSettings
+from pose_fcn.replay import PoseReplay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from edge_compression.protocol import Arrays, Batch, Run, Split
-    from edge_replay.protocol import Answers, PlayedRun
-    from edge_worlds.arm.dataset import ImageSet, ImageSource, NegativeSource
-    from edge_worlds.arm.model import ArmDescription
+    from edge_worlds.arm.dataset import ImageSet
     from pose_fcn.network import FCNPose
     from pose_fcn.training_images import TrainingImages
 
-KEYPOINTS_TOPIC = ARM_POSE.resolve(KEYPOINTS)
-
-_SEEDS = {"train": 0, "held_out": 1_000_003, "validation": 2_000_003}  # added to the recipe's
 # By accuracy on validation images: a keypoint is better reported unsurely than not at all, and who
 # wants sure ones only has the score.
 _THRESHOLDS = {"seed_threshold": 0.01, "grow_share": 0.35}
@@ -48,111 +33,11 @@ _SKELETON_WEIGHT = 0.1  # its pixels are many, and no keypoint is read from them
 _PLACE_WEIGHT = 10.0
 _NEGATIVE_WEIGHT = 30.0  # without it, what is seen in them hardly counts beside the places
 _LEAST_MASS = 1.0  # of a bell, in pixels: with less the keypoint is not in the picture
-_WINDOWS = (128, 192, 256)
-
-_ImageSplit = Literal["train", "held_out", "validation"]
 
 
-class Negatives(BaseModel):
-    """Pictures without the arm, from which a network learns to report nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    share: float = Field(gt=0, lt=1, description="of the training pictures")
-    images: int = Field(gt=0, description="rendered for training")
-    photographs: tuple[RecipePath, ...] = Field(
-        default=(),
-        description="folders of photographs that do not show the arm; besides there are its "
-        "scenes without it, and furnished rooms",
-    )
-
-
-class PoseData(BaseModel):
-    """The recipe's `data` section: rendered images of an arm."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    arm: RecipePath | None = Field(
-        default=None, description="YAML of the arm; left out: the arm that ships"
-    )
-    backgrounds: RecipePath | None = Field(
-        default=None, description="folder of photographs; left out: procedural backdrops"
-    )
-    negatives: Negatives | None = Field(
-        default=None, description="pictures without the arm; left out: there are none"
-    )
-    arm_threshold: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="least mean score of the keypoints for an arm to be there: below it none is "
-        "reported. Keypoints outside the picture score near 0, so it must be low where cameras see "
-        "parts of the arm only",
-    )
-    images: int = Field(gt=0, description="rendered for training and calibration")
-    held_out: int = Field(gt=0, description="rendered for the report's figures, another seed")
-    validation: int = Field(
-        default=250, gt=0, description="rendered for choices on the way, a third seed"
-    )
-    size: int = Field(
-        default=256, ge=128, le=LONGEST_SIDE, multiple_of=32, description="side in pixels"
-    )
-    input_size: int | None = Field(
-        default=None,
-        ge=64,
-        multiple_of=32,
-        description="long side of what the network sees, pixels; left out: size. The work falls "
-        "with its square",
-    )
-    seed: int = Field(default=1, ge=0, description="of what is rendered for training")
-    windows: tuple[Annotated[int, Field(ge=64, multiple_of=32)], ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="sides of the training windows, one drawn for every batch: small ones are "
-        "cheap, large ones show the whole arm; left out: those of "
-        f"{', '.join(map(str, _WINDOWS))} that input_size allows, else size. Only with augment",
-    )
-    augment: bool = Field(
-        default=True,
-        description="turn, scale, crop, recolour and spoil the training images. A network far too "
-        "small to learn the images by heart does better without",
-    )
-
-    @model_validator(mode="after")
-    def _windows_fit_the_network(self) -> PoseData:
-        if self.scale > 1:
-            message = f"input_size {self.input_size} is more than size {self.size}: render larger"
-            raise ValueError(message)
-        if self.windows and not self.augment:
-            message = "windows: without augment whole images are seen; leave one of the two out"
-            raise ValueError(message)
-        for side in self.windows or ():
-            if not self._fits(side):
-                message = (
-                    f"windows: {side} pixels are {side * self.scale:g} for the network, which "
-                    f"wants multiples of {STRIDE}; give other windows or another input_size"
-                )
-                raise ValueError(message)
-        return self
-
-    @property
-    def scale(self) -> float:
-        """Pixels that the network sees for one of the image."""
-        return (self.input_size or self.size) / self.size
-
-    @property
-    def sides(self) -> tuple[int, ...]:
-        """Those of the training windows, also where the recipe leaves them out."""
-        return self.windows or tuple(filter(self._fits, _WINDOWS)) or (self.size,)
-
-    def _fits(self, side: int) -> bool:
-        return side * self.scale % STRIDE == 0
-
-
-class PoseSkill:
+class PoseSkill(PoseReplay):
     """FCN-Pose for `compress` and `replay`."""
 
-    name = "pose"
     primary_metric = PRIMARY_METRIC
     metrics: ClassVar[dict[str, Metric]] = {
         name: Metric(
@@ -162,11 +47,7 @@ class PoseSkill:
         )
         for name, description in DESCRIPTIONS.items()
     }
-    metric_descriptions: ClassVar[dict[str, str]] = DESCRIPTIONS
     data_model = PoseData
-
-    node = ARM_POSE
-    work_stages = ("preprocess", "engine", "clustering")
 
     def uncompressed(self, data: PoseData) -> PoseData:
         """The network as it came sees the whole image."""
@@ -198,27 +79,17 @@ class PoseSkill:
         height = -(-width * 3 // (4 * STRIDE)) * STRIDE
         noise = torch.Generator().manual_seed(0)
         example = {"image": torch.rand((1, 3, height, width), generator=noise)}
-        image = TensorSpec(
-            name="image",
-            shape=("batch", 3, "height", "width"),
-            dtype="float32",
-            layout="NCHW",
-            colour_order="RGB",
-            scale=1 / 255,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-        )
         maps = TensorSpec(
             name="maps",
-            shape=("batch", len(_description(data).names) + 1, "map_height", "map_width"),
+            shape=("batch", len(arm_of(data).names) + 1, "map_height", "map_width"),
             dtype="float32",
             layout="NCHW",
         )
-        return {self.name: ExportModel(network, [image], [maps], [example])}
+        return {self.name: ExportModel(network, [IMAGE], [maps], [example])}
 
     def bundle_settings(self, data: PoseData) -> BundleSettings:
         """Names and settings for the arm of `data`."""
-        arm = _description(data)
+        arm = arm_of(data)
         reference = (arm.names.index(arm.reference_link[0]), arm.names.index(arm.reference_link[1]))
         settings = PoseSettings(
             long_side=data.input_size or data.size,
@@ -240,7 +111,7 @@ class PoseSkill:
         del runs
         from pose_fcn.training_images import network_input, shrunk
 
-        images = _images(data, "train")
+        images = images_of(data, "train")
         for index in np.random.default_rng(seed).permutation(len(images))[:count]:
             image = network_input([shrunk(images.bgr(index), data.scale)])
             yield {self.name: {"image": image.contiguous().numpy()}}
@@ -251,19 +122,16 @@ class PoseSkill:
         """Augmented views with target maps."""
         from pose_fcn.training_images import TrainingImages
 
-        links = _description(data).links
+        links = arm_of(data).links
         share = data.negatives.share if data.negatives else 0.0
-        shown = TrainingImages(_images(data, "train"), _negatives(data, "train"), share)
+        shown = TrainingImages(images_of(data, "train"), negatives_of(data, "train"), share)
         for step in count(start_step):
             rng = np.random.default_rng((seed, step))
             yield _view_batch(shown, links, data, batch_size, rng)
 
     def data_digest(self, data: PoseData) -> str:
         """Hash what the images are rendered from: the arm's files and photographs."""
-        digest = _source(data, "train").digest()
-        if data.negatives is not None:
-            digest += _negative_source(data, data.negatives, "train").digest()
-        return digest
+        return content_digest(data)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy of every pixel, and of the place of every keypoint.
@@ -315,7 +183,7 @@ class PoseSkill:
             [estimator.estimate(images.bgr(k)).positions for k in range(len(images))]
         )
         metrics = pose_accuracy(predicted, labels, lengths)
-        negatives = _negatives(data, split)
+        negatives = negatives_of(data, split)
         if negatives is not None:
             alarms = [
                 estimator.estimate(negatives.bgr(k)).found.any() for k in range(len(negatives))
@@ -328,119 +196,15 @@ class PoseSkill:
 
         Labels are (n, 8, 2) pixels, NaN where a keypoint is not in the image; lengths (n,) pixels.
         """
-        images = _images(data, split)
-        arm = _description(data)
+        images = images_of(data, split)
+        arm = arm_of(data)
         first, second = (images.keypoints[:, arm.names.index(name)] for name in arm.reference_link)
         labels = np.where(images.in_image[..., None], images.keypoints, np.nan)
         return images, labels, np.linalg.norm(first - second, axis=1)
 
-    def score(self, run: PlayedRun) -> Score | None:
-        """Compare keypoint clouds with a recording's `labels.json`, by the names of keypoints.
-
-        What only one of labels and bundle knows is not judged, and noted.
-        """
-        if run.labels is None:
-            return None
-        from pose_fcn.labels import read_labels
-        from pose_fcn.messages import cloud_pixels
-
-        known = read_labels(run.labels)
-        served = load_bundle(run.bundle or shipped_bundle(self.name), self.name)
-        names = served.manifest.names
-        columns = known.columns(names)
-        shared = [place for place, column in enumerate(columns) if column is not None]
-        note = known.differences(names)
-        notes = () if note is None else (note,)
-        frames = {frame.stamp: frame for frame in known.frames}
-        scored = [(frames[stamp], answers) for stamp, answers in run.answers if stamp in frames]
-        if not scored:
-            return Score(
-                metrics={},
-                primary_metric=PRIMARY_METRIC,
-                labelled=len(frames),
-                answered=0,
-                notes=notes,
-            )
-        predicted = np.stack(
-            [cloud_pixels(answers[KEYPOINTS_TOPIC], columns) for _, answers in scored]
-        )[:, shared]
-        truth = np.stack([frame.array() for frame, _ in scored])[:, shared]
-        lengths = np.array([frame.reference_length or np.nan for frame, _ in scored], float)
-        thresholds, shares = accuracy_curve(predicted, truth)
-        curve = Curve(
-            name="all keypoints",
-            x_label="threshold [px]",
-            y_label="share of keypoints",
-            x=tuple(thresholds.tolist()),
-            y=tuple(shares.tolist()),
-        )
-        metrics = pose_accuracy(predicted, truth, lengths)
-        return Score(
-            metrics=metrics,
-            primary_metric=PRIMARY_METRIC,
-            labelled=len(frames),
-            answered=len({frame.stamp for frame, _ in scored}),
-            curves=(curve,),
-            better={name: "lower" if name in LOWER_IS_BETTER else "higher" for name in metrics},
-            notes=notes,
-        )
-
-    def draw(self, bgr: NDArray[Any], answers: Answers) -> NDArray[Any]:
-        """Draw the keypoints of one answer."""
-        from pose_fcn.messages import cloud_pixels
-        from pose_fcn.overlay import draw_keypoints
-
-        return draw_keypoints(bgr, cloud_pixels(answers[KEYPOINTS_TOPIC]))
-
-    def convert_labels(self, folder: Path, stamps: Mapping[str, int]) -> FolderLabels:
-        """Read the keypoints that stand beside the images; see `pose_fcn.labels`."""
-        from pose_fcn.labels import folder_labels
-
-        return folder_labels(folder, stamps)
-
 
 def _fcn(network: nn.Module) -> FCNPose:
     return cast("FCNPose", network)
-
-
-def _description(data: PoseData) -> ArmDescription:
-    from edge_worlds.arm.model import DESK_ARM, read_description
-
-    return read_description(data.arm or DESK_ARM)
-
-
-def _source(data: PoseData, split: _ImageSplit) -> ImageSource:
-    from edge_worlds.arm.dataset import ImageSource
-    from edge_worlds.arm.model import DESK_ARM
-
-    return ImageSource(data.arm or DESK_ARM, data.size, data.seed + _SEEDS[split], data.backgrounds)
-
-
-def _negative_source(data: PoseData, negatives: Negatives, split: _ImageSplit) -> NegativeSource:
-    from edge_worlds.arm.dataset import NegativeSource
-    from edge_worlds.arm.model import DESK_ARM
-
-    seed = data.seed + _SEEDS[split]
-    return NegativeSource(data.arm or DESK_ARM, data.size, seed, negatives.photographs)
-
-
-@lru_cache(maxsize=len(_SEEDS))
-def _negatives(data: PoseData, split: _ImageSplit) -> ImageSet | None:
-    from edge_worlds.arm.dataset import image_set
-
-    if data.negatives is None:
-        return None
-    judged = {"held_out": data.held_out, "validation": data.validation}
-    images = data.negatives.images if split == "train" else -(-judged[split] // 4)
-    return image_set(_negative_source(data, data.negatives, split), images)
-
-
-@lru_cache(maxsize=len(_SEEDS))
-def _images(data: PoseData, split: _ImageSplit) -> ImageSet:
-    from edge_worlds.arm.dataset import image_set
-
-    counts = {"train": data.images, "held_out": data.held_out, "validation": data.validation}
-    return image_set(_source(data, split), counts[split])
 
 
 def _view_batch(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import edge_runtime  # noqa: F401 - for tests that import onnxruntime themselves
+from edge_runtime.shared_memory import free_abandoned_segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,7 @@ def _session_domain() -> Iterator[None]:
     with _own_domain() as identifier:
         os.environ["ROS_DOMAIN_ID"] = str(identifier)
         yield
+    free_abandoned_segments()  # of nodes that tests have killed
 
 
 @pytest.fixture

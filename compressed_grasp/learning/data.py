@@ -14,7 +14,9 @@ from compressed_grasp.learning.scenes import draw_camera, draw_faults, draw_scen
 from compressed_grasp.learning.store import TrialStore, make_missing
 from compressed_grasp.learning.trials import SPACE, to_metres
 from compressed_grasp.simulation import SimulatedTable
+from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
 from edge_runtime.caching import cache_directory
+from edge_runtime.files import sha256
 from edge_worlds.tabletop.world import TabletopWorld
 
 if TYPE_CHECKING:
@@ -23,9 +25,33 @@ if TYPE_CHECKING:
     from compressed_grasp.learning.trials import Trials
     from edge_compression.protocol import Run
 
-_WORLD = 1
+_WORLD = 2
 """Raised whenever a change of world or gripper changes what trials come to."""
 _SEEDS = {"validation": 1_000_003, "held_out": 2_000_003, "pictures": 3_000_003}  # added
+
+
+class RecordedTrials(BaseModel):
+    """Trials that `compress train` has made, to tune on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: RecipePath = Field(description="`train_state/trials` of its output")
+    shards: int = Field(gt=0, description="how many are there, from the first on")
+    seed: int = Field(default=1, ge=0, description="that they were made with")
+    teacher: RecipePath = Field(
+        description="checkpoint of the network whose best grasp after a push tells its worth"
+    )
+    discount: float = Field(default=0.7, gt=0, lt=1, description="of the grasp after a push")
+
+    @property
+    def store(self) -> TrialStore:
+        """Where they lie."""
+        return TrialStore(self.folder, self.seed)
+
+    def digest(self) -> str:
+        """Identify their content, and that of the teacher."""
+        parts = self.store.digest(range(self.shards)), sha256(self.teacher), self.discount
+        return " ".join(map(str, parts))
 
 
 class GraspData(BaseModel):
@@ -40,10 +66,15 @@ class GraspData(BaseModel):
         "validation and for the held-out split; kept in the cache",
     )
     seed: int = Field(default=1, ge=0)
+    trials: RecordedTrials | None = Field(
+        default=None, description="for `finetune` and `quantise.aware`; left out: nothing is tuned"
+    )
 
     def digest(self) -> str:
-        """Identify what is drawn."""
-        text = f"{_WORLD} {self.model_dump_json()}"
+        """Identify what is drawn and what is tuned on."""
+        text = f"{_WORLD} {self.model_dump_json(exclude={'trials'})}"
+        if self.trials is not None:
+            text += self.trials.digest()
         return hashlib.sha256(text.encode()).hexdigest()
 
 

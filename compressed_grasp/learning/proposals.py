@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _GRASPS, _PUSHES = 14, 6  # proposed in a state
 _TEMPERATURE = 0.05
-_BATCH = 64
+_BATCH = 8
 
 
 class NetworkProposer:

@@ -66,13 +66,25 @@ class TrialStore:
         """
         return join([self._read(number) for number in numbers])
 
+    def digest(self, numbers: Sequence[int]) -> str:
+        """Identify the content of shards.
+
+        Raises:
+            SettingError: One is missing or damaged.
+        """
+        contents = [hashlib.sha256(self._require(number)).digest() for number in numbers]
+        return hashlib.sha256(b"".join(contents)).hexdigest()
+
     def _read(self, number: int) -> Trials:
+        with np.load(io.BytesIO(self._require(number)), allow_pickle=False) as arrays:
+            return Trials(**{name: arrays[name] for name in _FIELDS})
+
+    def _require(self, number: int) -> bytes:
         content = self._content(number)
         if content is None:
             message = f"trials '{self.path(number)}' are missing or damaged; make them again"
             raise SettingError(message)
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return Trials(**{name: arrays[name] for name in _FIELDS})
+        return content
 
     def _whole(self, number: int) -> bool:
         return self._content(number) is not None

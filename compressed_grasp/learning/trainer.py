@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
+from compressed_grasp.learning.loss import executed_loss
 from compressed_grasp.learning.proposals import NetworkProposer, grasp_values
 from compressed_grasp.learning.samples import draw_batch, samples
 from compressed_grasp.learning.store import TrialStore, make_missing
@@ -131,12 +131,10 @@ class Trainer:
     def _update(self, batch: Batch) -> float:
         device = self._settings.device
         height = torch.from_numpy(batch.height).to(device, memory_format=torch.channels_last)
-        with torch.autocast(device, torch.bfloat16, enabled=self._settings.bfloat16):
-            logits = self.network.logits(height)
-        tried = logits[torch.from_numpy(batch.index).to(device).unbind(1)].float()
+        index = torch.from_numpy(batch.index).to(device)
         value = torch.from_numpy(batch.value).to(device)
-        # Only what was executed is known.
-        loss = functional.binary_cross_entropy_with_logits(tried, value)
+        with torch.autocast(device, torch.bfloat16, enabled=self._settings.bfloat16):
+            loss = executed_loss(self.network, height, index, value)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 PICTURE = (320, 240)
 """Width and height of the pictures on which engines are measured."""
 
-_EDGES = ((8, 2), (1, 1), (3, 3), (32, 8))  # with their sources: usual, least, localising, most
+_EDGES = ((8, 2), (1, 1), (2, 2), (32, 8))  # with their sources: usual, least, localising, most
 _MAPS = ("rows", "columns")
-# For one frame of a hand-held RGB-D camera (200 of 7-Scenes' RedKitchen made 13 keyframes): two
-# steps of three edges each to locate it, and some 200 edges for a keyframe, in runs of eight.
+# For one frame of a hand-held RGB-D camera (200 of 7-Scenes' RedKitchen made 13 keyframes): one or
+# two steps of two edges each to locate it, and some 200 edges for a keyframe, in runs of eight.
 _CALLS = {"fnet": 1.0, "cnet": 0.1, "update": 2.5}
 
 

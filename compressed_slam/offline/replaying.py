@@ -30,11 +30,17 @@ METRICS = {
     "rpe_deg": "error of its rotation from one frame to the next, degrees",
     "ate_share": "ate, as a share of the way that the camera went",
     "scale": "by which the estimate was multiplied to fit, of a single camera",
+    "auc": "area under the curve of frames over their largest error, up to 8 cm; 1 is no error",
+    "within_2cm": "share of the answered frames whose error is at most 2 cm; a lost one is not",
+    "within_5cm": "the same of 5 cm",
+    "within_10cm": "the same of 10 cm",
     "tracked": "share of the answered frames whose pose was known",
 }
 LOWER_IS_BETTER = {"ate", "odometry_ate", "rpe_m", "rpe_deg", "ate_share"}
 
 ODOMETRY, POSE = "/slam/odometry", "/slam/pose"
+_AUC_M = 0.08  # ETH3D's largest error, there of whole sequences, here of frames
+_WITHIN_CM = (2, 5, 10)
 _UNKNOWN = 1e6  # m^2, the variance of a pose that is not known
 _SLOP_S = 0.02  # between a frame and its true pose
 _SECOND = 1e9
@@ -121,6 +127,7 @@ def score(run: PlayedRun) -> Score | None:
             metrics["ate_share"] = ate / truth.length
         if alignment == "sim3":
             metrics["scale"] = errors["pose"].scale
+        metrics |= _recalls(errors["pose"].errors, len(truth.nearest(pose.all.stamps, _SLOP_S)[0]))
         begin = pose.all.stamps[0]
         over_time = partial(_over_time, begin, y_label="position [m]")
         curves += [
@@ -169,6 +176,19 @@ def pictures(run: PlayedRun) -> list[tuple[str, NDArray[Any]]]:
         picture = draw_paths(truth.positions, error.aligned.positions)
         drawn.append((f"{topic} and the truth", picture))
     return drawn
+
+
+def _recalls(errors: NDArray[np.float64], answered: int) -> dict[str, float]:
+    """Say how many of the answered frames with a true pose are how near it.
+
+    Args:
+        errors: of those whose pose was known, metres.
+        answered: their number and that of the lost ones.
+    """
+    within = {f"within_{cm}cm": float((errors <= cm / 100).sum() / answered) for cm in _WITHIN_CM}
+    # The integral of the share over the error that is allowed, without the curve's steps.
+    area = float(np.clip(1 - errors / _AUC_M, 0, None).sum() / answered)
+    return {"auc": area, **within}
 
 
 def _over_time(

@@ -1,1 +1,1 @@
-"""How DROID-SLAM's networks learn: pairs of pictures with known flow, a loss, a measure."""
+"""How DROID-SLAM's networks learn: the flow of pairs, then the poses and depths of excerpts."""

@@ -82,6 +82,14 @@ class Window:
             moved[..., 0] = self.size[0] - 1 - moved[..., 0]
         return moved
 
+    def intrinsics(self, intrinsics: Floats) -> Floats:
+        """Carry fx fy cx cy of the picture over to the window; see `Clip`.
+
+        A mirrored window shows the mirrored scene: its x axis is turned round.
+        """
+        centre = self.inside(intrinsics[2:])
+        return np.concatenate([intrinsics[:2] / self._scale, centre])
+
     @property
     def _scale(self) -> NDArray[np.float64]:
         return np.array(self.extent) / self.size

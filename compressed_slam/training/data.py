@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from compressed_slam.offline.recorded import open_recording, walk_room
 from compressed_slam.training.clips import Clip, Window
+from compressed_slam.training.excerpts import ExcerptSource, batch_of_excerpts
 from compressed_slam.training.frame_pairs import FramePairs
 from compressed_slam.training.pairs import PairSource, batch_of, cut_pair
 from compressed_slam.training.recordings import folder_digest, recorded_clip
@@ -39,11 +40,23 @@ PICTURE = (320, 240)
 _ROOM_SEEDS = {"train": 0, "validation": 500_000, "held_out": 700_000}  # added to the recipe's
 _SEEDS = 1_000_000  # rooms of one seed of the recipe
 _TRAINED = 0.8  # share of a sequence, its beginning; the rest validates
+_FIXED = 2  # first poses of an excerpt that are told; the two tell its scale
 _PHOTOGRAPH = 640  # pixels of the longer side, to which larger photographs are scaled
 
 
+class ExcerptSettings(BaseModel):
+    """Training through the bundle adjustment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames: int = Field(default=6, ge=3, le=12, description="pictures of an excerpt")
+    structure_steps: int = Field(
+        default=0, ge=0, description="first steps, in which the poses are told and only depths move"
+    )
+
+
 class SlamData(BaseModel):
-    """The recipe's `data` section: where pairs of pictures with known flow come from."""
+    """The recipe's `data` section: what pictures with known poses and flow are taken from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,6 +91,11 @@ class SlamData(BaseModel):
     crop: tuple[_Side, _Side] = Field(
         default=(224, 160), description="width and height that training sees of the pictures"
     )
+    excerpts: ExcerptSettings | None = Field(
+        default=None,
+        description="train on a few pictures in a row, through the bundle adjustment; left out: on "
+        "the flow of pairs",
+    )
     seed: int = Field(default=1, ge=0)
 
     def digest(self) -> str:
@@ -90,25 +108,22 @@ class SlamData(BaseModel):
 def training_batches(
     data: SlamData, batch_size: int, seed: int, start_step: int
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield batches without end; number k depends on (seed, k) alone."""
+    """Yield batches of pairs or excerpts without end; number k depends on (seed, k) alone."""
     width, height = data.crop
     if height > PICTURE[1]:
         message = f"crop: {width}x{height} does not fit into pictures of 320x240: lower the second"
         raise SettingError(message)
-    source = _source(data)
+    excerpts = data.excerpts
     for step in count(start_step):
         rng = np.random.default_rng((seed, step))
-        yield batch_of([source.draw(rng, data.crop) for _ in range(batch_size)])
-
-
-def plain_batches(
-    data: SlamData, batch_size: int, seed: int, start_step: int
-) -> Iterator[dict[str, Tensor]]:
-    """Yield whole pairs of the training pictures as they are, up to `judged_pairs` of a kind."""
-    pairs = [pair for walks in _walks(data, "train").values() for pair in _whole(walks, data)]
-    order = np.random.default_rng(seed).permutation(len(pairs))
-    for start in range(start_step * batch_size, len(order), batch_size):
-        yield batch_of([pairs[place] for place in order[start : start + batch_size]])
+        if excerpts is None:
+            pairs = _pair_source(data)
+            yield batch_of([pairs.draw(rng, data.crop) for _ in range(batch_size)])
+        else:
+            source = _excerpt_source(data)
+            drawn = [source.draw(rng, excerpts.frames, data.crop) for _ in range(batch_size)]
+            told = excerpts.frames if step < excerpts.structure_steps else _FIXED
+            yield batch_of_excerpts(drawn, told)
 
 
 def judged_pairs(
@@ -126,7 +141,12 @@ def _whole(walks: FramePairs, data: SlamData) -> Iterator[PicturePair]:
 
 
 @lru_cache(maxsize=1)
-def _source(data: SlamData) -> PairSource:
+def _excerpt_source(data: SlamData) -> ExcerptSource:
+    return ExcerptSource.of(tuple(_walks(data, "train").values()))
+
+
+@lru_cache(maxsize=1)
+def _pair_source(data: SlamData) -> PairSource:
     photographs = [
         _photograph(path)
         for folder in data.photographs

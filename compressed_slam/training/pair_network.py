@@ -83,7 +83,7 @@ class PairNetwork(nn.Module):
         """
         first, second = self.droid.feature_maps(torch.cat([image1, image2])).chunk(2)
         net, inp = self.droid.context(image1)
-        volumes = _volumes(first, second)
+        volumes = correlated(first, second)
         grid = pixel_grid(*first.shape[2:], device=first.device)
         coords = grid.expand(len(first), -1, -1, -1)
         if start is not None:
@@ -92,7 +92,7 @@ class PairNetwork(nn.Module):
         found = []
         for _ in range(self.iterations):
             motion = torch.cat([coords - grid, target - coords], -1).permute(0, 3, 1, 2)
-            around = _look_up(volumes, coords)
+            around = looked_up(volumes, coords)
             net, delta, weight = self.droid.update.match(net, inp, around, motion)
             seen = coords + delta.float().permute(0, 2, 3, 1)
             found.append(Match((seen - grid).permute(0, 3, 1, 2), weight.float()))
@@ -102,7 +102,7 @@ class PairNetwork(nn.Module):
         return found
 
 
-def _volumes(first: Tensor, second: Tensor) -> Pyramid:
+def correlated(first: Tensor, second: Tensor) -> Pyramid:
     """Correlate n pairs of maps (n, channels, h, w); level l is (n h w, h / 2^l, w / 2^l)."""
     # Half precision is too coarse for the sums.
     with torch.autocast(first.device.type, enabled=False):
@@ -113,7 +113,7 @@ def _volumes(first: Tensor, second: Tensor) -> Pyramid:
     return tuple(torch.cat(level) for level in zip(*pairs, strict=True))
 
 
-def _look_up(volumes: Pyramid, coords: Tensor) -> Tensor:
+def looked_up(volumes: Pyramid, coords: Tensor) -> Tensor:
     """Look up n pairs at coords (n, h, w, 2); returns (n, 196, h, w)."""
     count, height, width, _ = coords.shape
     around = look_up_differentiably(volumes, coords.reshape(count * height, width, 2))

@@ -44,7 +44,7 @@ class PairSource:
         else:
             walks = self.walks[int(rng.integers(len(self.walks)))]
             drawn = walks.draw(rng, self.largest)
-            pair = cut_pair(walks, drawn, _window(rng, walks.clips[drawn.clip].size, size))
+            pair = cut_pair(walks, drawn, random_window(rng, walks.clips[drawn.clip].size, size))
         first, second = (photographed(rng, picture) for picture in (pair.first, pair.second))
         return PicturePair(first, second, pair.flow)
 
@@ -88,8 +88,10 @@ def batch_of(pairs: Sequence[PicturePair]) -> dict[str, Tensor]:
     return batch
 
 
-def _window(rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]) -> Window:
-    """A random window of the pairs' shape, from their own size up to the whole picture."""
+def random_window(
+    rng: np.random.Generator, whole: tuple[int, int], size: tuple[int, int]
+) -> Window:
+    """Take a window of the shape of `size` at random, from that size up to the whole picture."""
     most = min(whole[0] / size[0], whole[1] / size[1])
     # As often as not nothing is scaled, so that samples lie on the centres of pixels.
     zoom = 1.0 if rng.random() < 0.5 else rng.uniform(1, most)  # noqa: PLR2004

@@ -28,7 +28,7 @@ from edge_worlds.rooms.trajectory import fast_rotation, loop, pure_rotation, sti
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge_worlds.rooms.sequence import Frame
+    from edge_worlds.rooms.sequence import RenderedFrame
 
 WAYS = {
     "walk": wander,
@@ -87,7 +87,7 @@ def record(target: Path, way: str, count: int, size: tuple[int, int], seed: int)
         (folder / "intrinsics.txt").write_text(" ".join(f"{number:g}" for number in numbers) + "\n")
 
 
-def _write(folder: Path, stamp: int, shot: Frame) -> None:
+def _write(folder: Path, stamp: int, shot: RenderedFrame) -> None:
     units = np.clip(np.rint(shot.depth * _DEPTH_SCALE), 0, np.iinfo(np.uint16).max)
     for kind, picture in (("rgb", shot.bgr), ("depth", units.astype(np.uint16))):
         path = folder / _file(kind, stamp)

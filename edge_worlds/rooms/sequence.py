@@ -23,7 +23,7 @@ _EXPOSURE_PERIOD = 7.0  # seconds
 _LONGEST_SHUTTER = 0.25  # seconds
 
 
-class Frame(NamedTuple):
+class RenderedFrame(NamedTuple):
     """One picture.
 
     Attributes:
@@ -73,7 +73,7 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class FrameSequence(Sequence[Frame]):
+class FrameSequence(Sequence[RenderedFrame]):
     """Frames of a camera, rendered when they are asked for; number k is always the same."""
 
     room: Room
@@ -86,10 +86,10 @@ class FrameSequence(Sequence[Frame]):
         return len(self.trajectory)
 
     @overload
-    def __getitem__(self, index: int) -> Frame: ...
+    def __getitem__(self, index: int) -> RenderedFrame: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+    def __getitem__(self, index: slice) -> list[RenderedFrame]: ...
+    def __getitem__(self, index: int | slice) -> RenderedFrame | list[RenderedFrame]:
         """Frame number `index`, from the end where negative; a list of them for a slice."""
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
@@ -97,7 +97,7 @@ class FrameSequence(Sequence[Frame]):
         stamp = float(self.trajectory.stamps[number])
         pose = self.trajectory.poses[number]
         bgr, depth = render(self.room, self.camera, pose)
-        return Frame(stamp, self._seen(bgr, number, stamp), depth, pose)
+        return RenderedFrame(stamp, self._seen(bgr, number, stamp), depth, pose)
 
     def _seen(self, bgr: NDArray[np.uint8], number: int, stamp: float) -> NDArray[np.uint8]:
         """What the sensor makes of the clean picture at `stamp`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -236,7 +237,7 @@ class Episode:
         if not file.is_file():
             self._save()
             return
-        log = json.loads(file.read_text())
+        log, state = self._left_behind()
         if any(log[key] != self.log[key] for key in ("scene", "seed", "objects")):
             message = f"'{self._folder}' has another episode; give another folder, or remove it"
             raise SettingError(message)
@@ -246,5 +247,13 @@ class Episode:
             )
             raise SettingError(message)
         self.log = log
-        with np.load(self._folder / _STATE) as kept:
-            self.world.restore(State(kept["physics"], kept["present"]))
+        self.world.restore(state)
+
+    def _left_behind(self) -> tuple[dict[str, Any], State]:
+        try:
+            log = json.loads((self._folder / LOG).read_text())
+            with np.load(self._folder / _STATE) as kept:
+                return log, State(kept["physics"], kept["present"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            message = f"the episode in '{self._folder}' is damaged ({error}); remove it"
+            raise SettingError(message) from None

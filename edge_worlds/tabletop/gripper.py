@@ -86,6 +86,9 @@ def _add_finger(
         name=name,
         type=mujoco.mjtJoint.mjJNT_SLIDE,
         axis=[side, 0, 0],
+        # A geared motor is no faster than its speed, however hard it pushes: what slips out of the
+        # jaws is not shot away.
+        damping=[gripper.force / gripper.speed, 0.0, 0.0],
         range=[0, gripper.opening / 2],
         limited=mujoco.mjtLimited.mjLIMITED_TRUE,
         solref_limit=[0.006, 1],

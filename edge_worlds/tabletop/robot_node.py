@@ -68,8 +68,8 @@ class Robot(Node):
         """From now on only actions that answer the present picture are carried out."""
         self._since: Time | None = None
         picture = self._episode.picture
-        depth = _image(millimetres(picture.depth), "16UC1")
-        self._images = (_image(picture.color, "rgb8"), depth)
+        depth = image_message(millimetres(picture.depth), "16UC1")
+        self._images = (image_message(picture.color, "rgb8"), depth)
         height, width = picture.depth.shape
         self._camera = CameraInfo(
             height=height,
@@ -150,7 +150,8 @@ class Robot(Node):
         self._episode.end(result)
 
 
-def _image(pixels: np.ndarray[Any, Any], encoding: str) -> Image:
+def image_message(pixels: np.ndarray[Any, Any], encoding: str) -> Image:
+    """Make an image without a header of pixels (h, w) or (h, w, channels)."""
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).tobytes()
     return Image(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from edge_runtime.errors import SettingError
 from edge_worlds.tabletop.gripper import (
     FINGERS,
     GRIPPER_BIT,
@@ -17,18 +16,14 @@ from edge_worlds.tabletop.gripper import (
     RG2,
     TOUCH,
     Gripper,
-    add_gripper,
 )
+from edge_worlds.tabletop.model import TIMESTEP, build_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge_worlds.tabletop.scene import Scene, SceneObject
+    from edge_worlds.tabletop.scene import Scene
 
-_TIMESTEP = 0.002
-_TABLE = (0.6, 0.6, 0.025)  # half extents [m]
-_DENSITY = 500.0  # kg/m3, wood
-_FRICTION = (0.5, 0.005, 0.0005)
 _AWAY = -20.0  # height [m] of what was taken away, out of sight
 _PARKED = (4.0, 0.0, 1.0)  # of the hand between actions, out of sight
 _FALLEN = -0.05  # metres below the table's surface: the object is lost
@@ -88,16 +83,9 @@ class TabletopWorld:
         Raises:
             SettingError: The scene has no object, or a shape has no volume.
         """
-        if not scene.objects:
-            message = f"scene '{scene.name}' has no object; give at least one"
-            raise SettingError(message)
         self.scene = scene
         self.gripper = gripper
-        try:
-            self.model = _specification(scene, gripper).compile()
-        except (ValueError, mujoco.FatalError) as error:
-            message = f"scene '{scene.name}' cannot be built ({error}); give solid shapes"
-            raise SettingError(message) from None
+        self.model = build_model(scene, gripper)
         self.data = mujoco.MjData(self.model)
         self._bodies = np.array(
             [self.model.body(f"object_{k}").id for k in range(len(scene.objects))]
@@ -182,7 +170,7 @@ class TabletopWorld:
 
         Objects that fell off the table are gone.
         """
-        for _ in range(int(seconds / _TIMESTEP / _REST_CHECK)):
+        for _ in range(int(seconds / TIMESTEP / _REST_CHECK)):
             self._run(_REST_CHECK)
             self._lose_fallen()
             speed = np.abs(self.data.qvel[self._speed[self.present]])
@@ -251,7 +239,7 @@ class TabletopWorld:
 
     def wait(self, seconds: float) -> None:
         """Let time pass; the gripper stays where it is."""
-        self._run(round(seconds / _TIMESTEP))
+        self._run(round(seconds / TIMESTEP))
 
     def _descend(self, target: NDArray[np.float64], angle: float, opening: float) -> bool:
         """Come down to `target` (3,) from above all objects; return whether contact stopped it."""
@@ -266,7 +254,7 @@ class TabletopWorld:
         )
 
     def _close(self) -> None:
-        step = self.gripper.speed * _TIMESTEP
+        step = self.gripper.speed * TIMESTEP
         goal = self.data.qpos[self._jaws[0]]
         slow = 0
         for _ in range(_CLOSE_STEPS):
@@ -296,7 +284,7 @@ class TabletopWorld:
             * (-self.model.actuator_biasprm[hand, 2])
             / self.model.actuator_gainprm[hand, 0]
         )
-        steps = max(int(np.ceil(length / speed / _TIMESTEP)), 1)
+        steps = max(int(np.ceil(length / speed / TIMESTEP)), 1)
         for k in range(1, steps + 1):
             self.data.ctrl[hand] = start + direction * length * (k / steps) + lag
             mujoco.mj_step(self.model, self.data)
@@ -353,59 +341,3 @@ class TabletopWorld:
         self.model.geom_contype[geoms] = OBJECT_BIT if solid else 0
         self.model.geom_conaffinity[geoms] = (GRIPPER_BIT | OBJECT_BIT) if solid else 0
         self.model.body_gravcomp[body] = 0.0 if solid else 1.0
-
-
-def _specification(scene: Scene, gripper: Gripper) -> mujoco.MjSpec:
-    spec = mujoco.MjSpec()
-    option = spec.option
-    option.timestep = _TIMESTEP
-    # With these, and iterations against slip, blocks in the jaws do not creep.
-    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    option.impratio = 10
-    option.solver = mujoco.mjtSolver.mjSOL_NEWTON
-    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    # What rests is not computed until it is touched.
-    option.enableflags = mujoco.mjtEnableBit.mjENBL_SLEEP
-    # A thin box: on a plane, triangular prisms slide.
-    spec.worldbody.add_geom(
-        name="table",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=list(_TABLE),
-        pos=[0, 0, -_TABLE[2]],
-        contype=0,
-        conaffinity=GRIPPER_BIT | OBJECT_BIT,
-        condim=4,
-        friction=list(_FRICTION),
-        rgba=[0.5, 0.45, 0.4, 1],
-    )
-    add_gripper(spec, gripper)
-    for k, each in enumerate(scene.objects):
-        _add_object(spec, k, each)
-    return spec
-
-
-def _add_object(spec: mujoco.MjSpec, k: int, each: SceneObject) -> None:
-    quaternion = np.empty(4)
-    mujoco.mju_mat2Quat(quaternion, each.rotation.ravel())
-    body = spec.worldbody.add_body(name=f"object_{k}", pos=each.position, quat=quaternion)
-    body.add_freejoint()
-    for i, part in enumerate(each.shape.parts):
-        common = {
-            "name": f"object_{k}_{i}",
-            "density": _DENSITY,
-            "contype": OBJECT_BIT,
-            "conaffinity": GRIPPER_BIT | OBJECT_BIT,
-            "friction": list(_FRICTION),
-            # What rolls needs rolling friction to come to rest.
-            "condim": 6 if part.kind == "cylinder" else 4,
-            "rgba": [*each.color, 1.0],
-        }
-        if part.vertices is not None:
-            mesh = f"mesh_{k}_{i}"
-            spec.add_mesh(name=mesh, uservert=part.vertices.ravel())
-            body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh, **common)
-        else:
-            kind = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
-            body.add_geom(
-                type=kind[part.kind], size=list(part.size), pos=list(part.position), **common
-            )

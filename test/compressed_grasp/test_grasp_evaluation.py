@@ -71,6 +71,8 @@ def test_runs_are_put_together_by_policy_and_scene(tmp_path: Path) -> None:
         ([], "0 scenes"),
         (["--piles", "3", "--runs", "0"], "0 runs"),
         (["--piles", "3", "--policy", "learned"], "--bundle"),
+        (["--piles", "3", "--policy", "vpg"], "--vpg"),
+        (["--piles", "3", "--vpg", __file__], "no state dict of VPG"),
         (["--scenes", "nowhere"], "no scene in 'nowhere'"),
     ],
 )

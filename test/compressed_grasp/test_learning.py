@@ -9,15 +9,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from compressed_grasp.learning.data import accuracy  # noqa: E402
+from compressed_grasp.learning.data import GraspData, accuracy  # noqa: E402
 from compressed_grasp.learning.samples import draw_batch, samples  # noqa: E402
 from compressed_grasp.learning.settings import GraspTraining  # noqa: E402
 from compressed_grasp.learning.store import TrialStore, make_missing  # noqa: E402
 from compressed_grasp.learning.trainer import Trainer  # noqa: E402
-from compressed_grasp.learning.trials import Trials  # noqa: E402
+from compressed_grasp.learning.trials import Trials, to_metres  # noqa: E402
 from compressed_grasp.network import GraspNet  # noqa: E402
+from edge_compression.checkpoint import save_checkpoint  # noqa: E402
 from edge_compression.measure import macs, parameters  # noqa: E402
 from edge_runtime.errors import SettingError  # noqa: E402
+from edge_runtime.skills import load_skill  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,3 +141,37 @@ def test_the_network_is_thousands_of_times_cheaper_than_the_baseline() -> None:
     assert torch.equal(q[:, 16:24], q[:, 24:])  # half a turn changes the jaws over
     assert macs(network, {"height": height}) < 1.48e12 / 3000
     assert parameters(network) * 4 < 2e6
+
+
+def test_tuning_learns_from_recorded_trials(tmp_path: Path) -> None:
+    skill = load_skill("grasp")
+    network = skill.build_network({"widths": [8, 8, 8, 8]}).eval()
+    save_checkpoint(tmp_path / "teacher.pt", skill, network)
+    store = TrialStore(tmp_path, seed=1)
+    store.write(0, blocks_that_lift_when_high(1))
+    recorded = {"folder": tmp_path, "shards": 1, "teacher": tmp_path / "teacher.pt"}
+    data = GraspData.model_validate({"trials": recorded})
+    stream = skill.batches(data, 40, 7, 0)
+    batches = [next(stream) for _ in range(3)]
+    again = next(skill.batches(data, 40, 7, 2))
+    assert all(torch.equal(again[name], batches[2][name]) for name in again)
+    # The one push that changed something is worth the teacher's best grasp after it, less a part.
+    pushes = np.concatenate([each["value"][each["index"][:, 1] < 16] for each in batches])
+    with torch.no_grad():
+        highest = network(torch.from_numpy(to_metres(store.read([0]).after))[None]).max()
+    assert 0 < pushes.max() <= 0.7 * highest
+
+    batch = batches[0]
+    image, channel, row, column = batch["index"].unbind(1)
+    with torch.no_grad():
+        loss = skill.loss(network, batch)
+        q = network(batch["height"])[image, channel, row, column]
+    value = batch["value"]
+    expected = -(value * q.log() + (1 - value) * (1 - q).log()).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+    digest = skill.data_digest(data)
+    store.write(0, blocks_that_lift_when_high(2))
+    assert skill.data_digest(data) != digest
+    with pytest.raises(SettingError, match=r"data\.trials"):
+        next(skill.batches(GraspData(), 4, 7, 0))

@@ -116,10 +116,11 @@ def test_a_pose_that_cannot_be_gives_a_reason_and_no_action() -> None:
     color, depth = top_view(camera)
     down = np.diag([1.0, -1, -1, 1])
     down[2, 3] = 0.7
-    up, low = np.eye(4), down.copy()
-    up[2, 3], low[2, 3] = 0.7, 0.78
+    poses = {"right": down, "looks up": np.eye(4), "from below": np.eye(4), "too high": down.copy()}
+    for name, z in {"looks up": 0.7, "from below": -0.7, "too high": 0.78}.items():
+        poses[name][2, 3] = z
     reasons = {}
-    for name, pose in {"right": down, "looks up": up, "too high": low}.items():
+    for name, pose in poses.items():
         planner = GraspPlanner(network, Settings())
         seen = planner.look(View(color, depth, camera, pose, 1.0))
         decision = planner.decide(seen, 1.0)
@@ -127,4 +128,5 @@ def test_a_pose_that_cannot_be_gives_a_reason_and_no_action() -> None:
         reasons[name] = decision.reason
     assert not reasons["right"]
     assert "too few cells seen: 0%" in reasons["looks up"]
+    assert "empty" in reasons["from below"]
     assert "no table" in reasons["too high"]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from compressed_grasp.action import Action
+
 WORKSPACE = Workspace.square(112)
 
 
@@ -86,6 +88,22 @@ def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
         useless.append(action)
     assert 2 <= len(useless) <= 8
     assert "nothing left" in policy.decide(view, WORKSPACE, useless).reason
+
+
+def test_a_failure_speaks_against_what_is_near_and_alike() -> None:
+    network, view = Network(), seen((40, 70, 40, 70), (10, 16, 10, 16))
+    network.q[:] = 0.0
+    for channel, row, column, value in ((19, 55, 50, 0.9), (19, 55, 56, 0.8), (23, 55, 56, 0.7)):
+        network.q[0, channel, row, column] = value
+    network.q[0, 19, 13, 13] = 0.6  # of another object
+    policy = QPolicy(network, push_below=0.0)
+    useless: list[Action] = []
+    for channel, cell in ((19, (55, 50)), (23, (55, 56)), (19, (13, 13)), (19, (55, 56))):
+        decision = policy.decide(view, WORKSPACE, useless)
+        assert decision.action is not None
+        assert (16 + decision.action.angle_index, decision.action.cell) == (channel, cell)
+        assert decision.value == network.q[0, channel][cell]
+        useless.append(decision.action)
 
 
 def test_what_is_too_tall_is_kept_clear_of() -> None:

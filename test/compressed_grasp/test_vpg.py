@@ -9,7 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from compressed_grasp.vpg import VPGNet, load_vpg  # noqa: E402
+from compressed_grasp.learning.baseline import VPGTrainer  # noqa: E402
+from compressed_grasp.learning.samples import Samples  # noqa: E402
+from compressed_grasp.vpg import VPGNet, cell_values, load_vpg, zoomed  # noqa: E402
 from edge_compression.measure import macs  # noqa: E402
 from edge_runtime.errors import SettingError  # noqa: E402
 
@@ -63,6 +65,50 @@ def test_weights_must_fit_to_the_last_tensor() -> None:
     ):
         with pytest.raises(SettingError, match="tensors 1 "):
             load_vpg(wrong)
+
+
+def test_without_colour_it_sees_what_the_mean_colour_shows() -> None:
+    network = VPGNet()
+    height = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = network(torch.zeros_like(height), height, (0, 5))
+        assert torch.equal(network(None, height, (0, 5)), expected)
+
+
+def test_the_value_of_a_cell_is_that_of_its_place() -> None:
+    rows = torch.arange(320.0)[:, None].expand(320, 320)
+    cells = cell_values(rows[None])[0]
+    # 48 pixels of 2 mm lie before the map; a cell's middle is between its two pixels.
+    assert cells[:, 7].tolist() == [48 + 2 * k + 0.5 for k in range(112)]
+    assert zoomed(cells).shape == (224, 224)
+    assert zoomed(cells)[50, 0] == zoomed(cells)[51, 0] == cells[25, 0]
+
+
+def test_training_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    heights = np.zeros((1, 112, 112), np.uint8)
+    heights[0, 50:62, 50:62] = 60
+    grasps = Samples(
+        heights,
+        state=np.array([0, 0]),
+        cell=np.array([[56, 56], [52, 56]]),
+        angle=np.array([3, 11]),
+        push=np.array([False, False]),
+        value=np.array([1, 0], np.float32),
+    )
+    before = VPGTrainer(grasps, 1e-6, tmp_path / "state.pt")
+    first = {name: tensor.clone() for name, tensor in before.network.state_dict().items()}
+    before.run()
+    after = VPGTrainer(grasps, 1e-6, tmp_path / "state.pt")
+    after.run()
+    assert (after.steps, after.seconds, after.loss) == (1, before.seconds, before.loss)
+    changed = set()
+    stopped = before.network.state_dict()
+    for name, tensor in after.network.state_dict().items():
+        assert torch.equal(tensor, stopped[name]), name
+        if not torch.equal(tensor, first[name]):
+            changed.add(name.split(".")[0])
+    # Only what gave the value of what was executed.
+    assert changed == {"grasp_depth_trunk", "graspnet"}
 
 
 def test_a_decision_costs_what_the_paper_s_does() -> None:

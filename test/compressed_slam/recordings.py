@@ -24,8 +24,8 @@ from edge_worlds.rooms.sequence import frames
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from compressed_slam.estimate import Estimate
     from compressed_slam.matching import Operator
-    from compressed_slam.tracker import Estimate
 
 SIZE = (160, 128)
 WIDE = 75.0  # degrees

@@ -98,7 +98,8 @@ class Slam:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients = {
-            name: self.node.create_client(Trigger, f"slam/{name}") for name in ("reset", "save_map")
+            name: self.node.create_client(Trigger, f"slam/{name}")
+            for name in ("reset", "save_map", "load_map")
         }
         self._stop = threading.Event()
         self._threads = [
@@ -253,10 +254,10 @@ def camera_info(offset: float = 0.0, size: tuple[int, int] = SIZE, zoom: float =
     return info
 
 
-def stamp_of(answer: Odometry) -> int:
+def stamp_of(answer: Odometry | PoseWithCovarianceStamped) -> int:
     return answer.header.stamp.sec * SECOND + answer.header.stamp.nanosec
 
 
-def position(answer: Odometry) -> np.ndarray:
+def position(answer: Odometry | PoseWithCovarianceStamped) -> np.ndarray:
     place = answer.pose.pose.position
     return np.array([place.x, place.y, place.z])

@@ -11,15 +11,11 @@ import torch
 from compressed_slam.correlation import (
     CHANNELS,
     Correlation,
-    DirectCorrelation,
     Pyramid,
-    StoredCorrelation,
     feature_pyramid,
 )
 
 HEIGHT, WIDTH, FEATURES = 17, 22, 6
-KINDS = [StoredCorrelation, DirectCorrelation]
-kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def random_maps(
@@ -42,11 +38,9 @@ def random_coords(count: int, *, seed: int = 0) -> torch.Tensor:
     return coords
 
 
-def edges(
-    kind: type[Correlation], maps: list[torch.Tensor], pairs: list[tuple[int, int]]
-) -> Correlation:
+def edges(maps: list[torch.Tensor], pairs: list[tuple[int, int]]) -> Correlation:
     pyramids = [feature_pyramid(fmap) for fmap in maps]
-    correlation = kind()
+    correlation = Correlation()
     correlation.add([pyramids[i] for i, _ in pairs], [pyramids[j] for _, j in pairs])
     return correlation
 
@@ -73,12 +67,11 @@ def by_hand(source: torch.Tensor, target: torch.Tensor, position: list[float]) -
     return values
 
 
-@kinds
 @pytest.mark.parametrize("gradients", [False, True], ids=["compiled", "torch"])
-def test_a_lookup_is_what_its_definition_says(kind: type[Correlation], *, gradients: bool) -> None:
+def test_a_lookup_is_what_its_definition_says(*, gradients: bool) -> None:
     maps = random_maps(2)
     coords = random_coords(2)
-    correlation = edges(kind, [fmap.requires_grad_(gradients) for fmap in maps], [(0, 1), (1, 0)])
+    correlation = edges([fmap.requires_grad_(gradients) for fmap in maps], [(0, 1), (1, 0)])
 
     found = correlation.lookup(coords)
 
@@ -94,36 +87,31 @@ def test_a_lookup_is_what_its_definition_says(kind: type[Correlation], *, gradie
             torch.testing.assert_close(ours, expected.to(ours), atol=2e-5, rtol=0)
 
 
-@kinds
-def test_lookups_agree_with_the_published_ones(
-    kind: type[Correlation], droid_reference: dict[str, torch.Tensor]
-) -> None:
+def test_lookups_agree_with_the_published_ones(droid_reference: dict[str, torch.Tensor]) -> None:
     pairs = list(zip(droid_reference["ii"].tolist(), droid_reference["jj"].tolist(), strict=True))
-    correlation = edges(kind, list(droid_reference["fmap"]), pairs)
+    correlation = edges(list(droid_reference["fmap"]), pairs)
     error = correlation.lookup(droid_reference["coords"]) - droid_reference["corr"]
     assert error.abs().max() < 1e-4 * droid_reference["corr"].abs().max()
 
 
-@kinds
-def test_edges_come_and_go_without_a_trace(kind: type[Correlation]) -> None:
+def test_edges_come_and_go_without_a_trace() -> None:
     maps = random_maps(3)
     pairs = [(0, 1), (1, 2), (2, 0), (1, 1)]
-    correlation = edges(kind, maps, pairs)
+    correlation = edges(maps, pairs)
     assert len(correlation) == 4
     correlation.keep(torch.tensor([True, False, False, True]))
     pyramids: list[Pyramid] = [feature_pyramid(fmap) for fmap in maps]
     correlation.add([pyramids[2]], [pyramids[1]])
     coords = random_coords(3)
-    expected = edges(kind, maps, [(0, 1), (1, 1), (2, 1)]).lookup(coords)
+    expected = edges(maps, [(0, 1), (1, 1), (2, 1)]).lookup(coords)
     assert torch.equal(correlation.lookup(coords), expected)
     correlation.keep(torch.zeros(3, dtype=torch.bool))
     assert correlation.lookup(coords[:0]).shape == (0, CHANNELS, HEIGHT, WIDTH)
 
 
-@kinds
-def test_threads_that_look_up_at_once_get_their_own_values(kind: type[Correlation]) -> None:
+def test_threads_that_look_up_at_once_get_their_own_values() -> None:
     maps = random_maps(4)
-    graphs = [edges(kind, maps, [(k, 3 - k)] * 5) for k in range(4)]
+    graphs = [edges(maps, [(k, 3 - k)] * 5) for k in range(4)]
     coords = [random_coords(5, seed=k) for k in range(4)]
     expected = [graph.lookup(at) for graph, at in zip(graphs, coords, strict=True)]
     with ThreadPoolExecutor(4) as pool:
@@ -132,8 +120,7 @@ def test_threads_that_look_up_at_once_get_their_own_values(kind: type[Correlatio
             assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-@kinds
-def test_gradients_are_those_of_small_differences(kind: type[Correlation]) -> None:
+def test_gradients_are_those_of_small_differences() -> None:
     maps = random_maps(2, dtype=torch.float64)
     coords = random_coords(1).double()
     outer = torch.randn(1, CHANNELS, HEIGHT, WIDTH, dtype=torch.float64)
@@ -141,17 +128,16 @@ def test_gradients_are_those_of_small_differences(kind: type[Correlation]) -> No
 
     def value(along: float) -> torch.Tensor:
         moved = [fmap + along * change for fmap, change in zip(maps, step, strict=True)]
-        return (outer * edges(kind, moved, [(0, 1)]).lookup(coords)).sum()
+        return (outer * edges(moved, [(0, 1)]).lookup(coords)).sum()
 
     wanted = [fmap.clone().requires_grad_() for fmap in maps]
-    (outer * edges(kind, wanted, [(0, 1)]).lookup(coords)).sum().backward()
+    (outer * edges(wanted, [(0, 1)]).lookup(coords)).sum().backward()
     slope = sum(
         float((fmap.grad * change).sum()) for fmap, change in zip(wanted, step, strict=True)
     )
     assert slope == pytest.approx(float(value(1e-3) - value(-1e-3)) / 2e-3, rel=1e-6)
 
 
-@kinds
-def test_positions_of_other_edges_are_refused(kind: type[Correlation]) -> None:
+def test_positions_of_other_edges_are_refused() -> None:
     with pytest.raises(ValueError, match="positions of 2 edges for 1 edges"):
-        edges(kind, random_maps(2), [(0, 1)]).lookup(random_coords(2))
+        edges(random_maps(2), [(0, 1)]).lookup(random_coords(2))

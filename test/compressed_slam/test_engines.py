@@ -22,7 +22,7 @@ from compressed_slam.settings import preset
 from compressed_slam.tracker import Tracker
 from edge_compression.export import export
 from edge_compression.tensorrt_rules import violations
-from edge_runtime.errors import BundleError
+from edge_runtime.errors import BundleError, EngineError
 from edge_runtime.onnx_engine import OnnxEngine
 
 if TYPE_CHECKING:
@@ -97,3 +97,18 @@ def test_a_bundle_of_other_models_is_refused(graphs: dict[str, bytes]) -> None:
     run = OnnxEngine.from_file(graphs["fnet"]).run
     with pytest.raises(BundleError, match="fnet, cnet, update"):
         EngineNetworks({"fnet": run, "cnet": run})
+
+
+def test_networks_of_different_widths_fail_before_the_first_picture(
+    graphs: dict[str, bytes],
+) -> None:
+    wider = DroidNet(SLIM.model_copy(update={"hidden": 24})).eval()
+    cnet = export(export_models(wider)["cnet"])
+
+    def operator(graphs: dict[str, bytes]) -> DroidOperator:
+        engines = {name: OnnxEngine.from_file(graph).run for name, graph in graphs.items()}
+        return DroidOperator(EngineNetworks(engines))
+
+    operator(graphs).warm_up(160, 128)
+    with pytest.raises(EngineError, match="24, 16, 20"):
+        operator({**graphs, "cnet": cnet}).warm_up(160, 128)

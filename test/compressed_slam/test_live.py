@@ -13,8 +13,8 @@ pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 
 from recordings import Drive, truth_of, walk
 
+from compressed_slam.estimate import Health
 from compressed_slam.executors import Beside
-from compressed_slam.tracker import Health
 
 if TYPE_CHECKING:
     from compressed_slam.matching import Matcher, Operator

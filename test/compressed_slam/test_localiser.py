@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import torch
 
@@ -14,27 +16,67 @@ from compressed_slam.localiser import Localiser
 from compressed_slam.oracle import Oracle
 from compressed_slam.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from compressed_slam.localiser import Localisation
+    from compressed_slam.matching import Matcher, Refinement, View
+
 SHOTS = (0, 4)  # the keyframe and what is located by it
+
+
+class Scene:
+    """A keyframe, and a picture to be located by it; `poses` are the true ones of both."""
+
+    def __init__(self, noise: float) -> None:
+        shots = [walk("wander", 1, 4.0, 12.0)[index] for index in SHOTS]
+        truth = {shot.stamp: (shot.pose, shot.depth) for shot in shots}
+        self.steps = 0
+        self._oracle = Oracle(truth.__getitem__, CAMERA, noise=noise)
+        self._localiser = Localiser(self, map_intrinsics(CAMERA))
+        frames = [Frame(s.stamp, s.bgr, s.depth) for s in shots]
+        self.poses = [se3.inverse(torch.tensor(s.pose)).float() for s in shots]
+        keyframes = Keyframes(2, (CAMERA.height // 8, CAMERA.width // 8))
+        keyframes.append(frames[0], self.view(frames[0]), self.poses[0], 1.0)
+        self._known = Snapshot.of(keyframes, 0, 0, started=True)
+        self._seen = frames[1]
+
+    def locate(self, guess: torch.Tensor, steps: int = 2) -> Localisation:
+        self.steps = 0
+        return self._localiser.locate(self.view(self._seen), guess, self._known, [0], steps=steps)
+
+    def view(self, frame: Frame) -> View:
+        return self._oracle.view(frame)
+
+    def matcher(self, *, lasting: bool) -> Matcher:
+        """The oracle's; the steps that it is asked for are counted."""
+        matcher: Any = self._oracle.matcher(lasting=lasting)
+        refine = matcher.refine
+
+        def counted(*maps: torch.Tensor) -> Refinement:
+            self.steps += 1
+            answer: Refinement = refine(*maps)
+            return answer
+
+        matcher.refine = counted
+        return matcher
+
+
+def test_matching_ends_where_it_agrees_with_the_guess() -> None:
+    scene = Scene(0.02)
+    there = scene.poses[1]
+    for guess, steps in ((there, 1), (scene.poses[0], 2)):
+        error = se3.log(se3.compose(scene.locate(guess, 8).located.pose, se3.inverse(there)))
+        assert scene.steps == steps
+        assert error.norm() < 0.005
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
 def test_the_covariance_is_that_of_the_errors(noise: float) -> None:
-    shots = walk("wander", 1, 4.0, 12.0)
-    keyframe, seen = (shots[index] for index in SHOTS)
-    truth = {shot.stamp: (shot.pose, shot.depth) for shot in (keyframe, seen)}
-    oracle = Oracle(truth.__getitem__, CAMERA, noise=noise)
-    localiser = Localiser(oracle, map_intrinsics(CAMERA))
-    frames = [Frame(s.stamp, s.bgr, s.depth) for s in (keyframe, seen)]
-    poses = [se3.inverse(torch.tensor(s.pose)).float() for s in (keyframe, seen)]
-    keyframes = Keyframes(2, (CAMERA.height // 8, CAMERA.width // 8))
-    keyframes.append(frames[0], oracle.view(frames[0]), poses[0], 1.0)
-
+    scene = Scene(noise)
     errors, claims = [], []
-    known = Snapshot.of(keyframes, 0, 0, started=True)
     for _ in range(40):
-        located = localiser.locate(oracle.view(frames[1]), poses[0], known, [0]).located
+        located = scene.locate(scene.poses[0]).located
         assert located.solved
-        errors.append(se3.log(se3.compose(located.pose, se3.inverse(poses[1]))))
+        errors.append(se3.log(se3.compose(located.pose, se3.inverse(scene.poses[1]))))
         claims.append(located.covariance)
     covariance = torch.stack(claims).mean(0)
     # Squared Mahalanobis distances of six dimensions: six on average, to 12 % for forty.

@@ -75,6 +75,46 @@ def test_a_walk_is_followed_and_its_map_saved(bundle: Path, tmp_path: Path) -> N
     assert (folder / "points.ply").read_bytes().startswith(b"ply\nformat binary_little_endian")
 
 
+def test_a_killed_nodes_successor_goes_on_in_its_map(bundle: Path, tmp_path: Path) -> None:
+    folder = f"map_folder:={tmp_path / 'map'}"
+    with slam_node(bundle, folder) as slam:
+        slam.ready(slam.image, slam.depth, slam.info)
+        refused = slam.call("load_map")
+        assert not refused.success
+        assert "map.json" in refused.message
+        slam.calibrate()
+        slam.begin(0, depth="own")
+        for index in range(30):
+            slam.ask(index)
+        assert slam.call("save_map").success
+        slam.process.kill()
+        slam.process.wait()
+    with slam_node(bundle, folder) as slam:
+        slam.ready(slam.image, slam.depth, slam.info)
+        assert slam.call("load_map").success  # before any image
+        slam.calibrate(zoom=1.5)
+        slam.show(20)
+        slam.until(lambda: slam.matching("load a map of this camera"), "the refusal")
+        slam.calibrate()
+        # The first image may have come before its depth was known to come.
+        slam.until(lambda: is_known(slam.ask(20)), "the place in the map")
+        answers = [slam.ask(index) for index in range(21, 26)]
+        assert all(map(is_known, answers))
+        last = stamp_of(answers[-1])
+        slam.until(lambda: slam.poses and stamp_of(slam.poses[-1]) == last, "the last pose")
+        places = np.array([position(one) for one in slam.poses[-5:]])
+        # In the map of before; the odometry begins where this node did.
+        assert np.linalg.norm(places - expected()[21:26], axis=1).max() < 0.05
+        assert np.abs(position(answers[0])).max() < 0.2
+        for file in (tmp_path / "map").iterdir():
+            file.write_bytes(file.read_bytes()[:100])
+        refused = slam.call("load_map")
+        assert not refused.success
+        assert "is damaged" in refused.message
+        assert is_known(slam.ask(26))
+        assert not slam.matching("Traceback")
+
+
 def test_broken_input_costs_no_more_than_itself(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "map"
     dark = np.zeros_like(shots()[0].bgr)
@@ -105,20 +145,21 @@ def test_broken_input_costs_no_more_than_itself(bundle: Path, tmp_path: Path) ->
         assert all(is_known(slam.ask(25, 12 + k / 10)) for k in range(12))
         assert slam.call("save_map").success  # waits until the keyframes are taken in
         keyframes = slam.told()["keyframes in memory"]
-        still = [slam.ask(25, 14 + k / 10) for k in range(24)]
+        still = [slam.ask(25, 14 + 12.5 * k) for k in range(25)]  # for five minutes
         assert all(map(is_known, still))
         assert np.ptp([position(one) for one in still], axis=0).max() < 0.02
         assert slam.told()["keyframes in memory"] == keyframes
+        assert slam.call("save_map").success
         assert len(read_trajectory(folder / "trajectory.txt")) > 12
 
         # A picture of another size does not fit its camera info.
-        slam.show(26, 20, bgr=shots()[26].bgr[:48, :64], depth=None)
+        slam.show(26, 320, bgr=shots()[26].bgr[:48, :64], depth=None)
         slam.until(lambda: slam.matching("the image is 64x48"), "the small picture")
-        assert is_known(slam.ask(26, 21))
+        assert is_known(slam.ask(26, 321))
 
         # Another camera info begins a new map; so does a recording that begins anew.
         slam.calibrate(zoom=1.5)
-        assert not is_known(slam.ask(26, 22))
+        assert not is_known(slam.ask(26, 322))
         assert slam.matching("the camera info has changed: a new map begins")
         slam.calibrate()
         slam.show(0)
@@ -128,6 +169,23 @@ def test_broken_input_costs_no_more_than_itself(bundle: Path, tmp_path: Path) ->
         assert np.abs(position(again[0])).max() < 1e-6
         assert is_known(again[-1])
         assert not slam.matching("Traceback")
+
+
+def test_two_nodes_in_two_namespaces_mind_their_own_images(bundle: Path) -> None:
+    with slam_node(bundle, namespace="/one") as one, slam_node(bundle, namespace="/two") as two:
+        for slam in (one, two):
+            slam.ready(slam.image, slam.depth, slam.info)
+            slam.calibrate()
+        one.until(lambda: is_known(one.ask(0)), "a map")
+        two.until(lambda: is_known(two.ask(40)), "a map")
+        for step in range(1, 12):
+            answers = one.ask(step), two.ask(40 + step)
+            assert all(map(is_known, answers))
+        assert np.linalg.norm(position(answers[0]) - expected()[11]) < 0.05
+        moved = np.linalg.norm(expected()[51] - expected()[40])
+        assert abs(np.linalg.norm(position(answers[1])) - moved) < 0.05
+        assert one.odometry.empty()
+        assert two.odometry.empty()
 
 
 @pytest.mark.parametrize("mode", ["mono", "stereo"])

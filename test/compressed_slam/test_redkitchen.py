@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 
+from compressed_slam.estimate import Health
 from compressed_slam.evaluation import absolute_error
 from compressed_slam.frame import Frame
 from compressed_slam.oracle import Oracle
 from compressed_slam.settings import preset
-from compressed_slam.tracker import Health, Tracker
+from compressed_slam.tracker import Tracker
 from compressed_slam.undistortion import FRAMINGS, Rectifier
 from edge_replay.datasets.layouts import open_sequence
 from edge_runtime.trajectory import read_trajectory, write_trajectory

@@ -71,12 +71,25 @@ def test_a_moved_path_has_no_error_and_a_lost_frame_none_of_its_own() -> None:
     assert found.metrics["odometry_ate"] == pytest.approx(0, abs=1e-6)
     assert found.metrics["tracked"] == pytest.approx(40 / 45)
     assert (found.labelled, found.answered) == (48, 43)
+    # Lost frames are not near the truth; the rest is exact.
+    assert found.metrics["within_2cm"] == found.metrics["within_10cm"] == pytest.approx(38 / 43)
+    assert found.metrics["auc"] == pytest.approx(38 / 43, abs=1e-6)
     assert found.better["tracked"] == "higher"
     assert found.better["ate"] == "lower"
     health = next(curve for curve in found.curves if curve.name == "pose known")
     assert health.y[9:16] == (1, 0, 0, 0, 0, 0, 1)
     claimed = next(curve for curve in found.curves if curve.name == "standard deviation told")
     assert claimed.y[0] == pytest.approx(np.sqrt(3e-4))
+
+
+def test_the_share_of_near_frames_and_the_area_under_its_curve_are_told() -> None:
+    # Off by 4 cm to either side in turns: within 5 cm, half of the 8 cm are under the curve.
+    waving = PATH + np.outer(np.where(np.arange(COUNT) // 2 % 2, 0.04, -0.04), [0, 0, 1.0])
+    found = scored(waving, waving, set())
+    assert found.metrics["within_2cm"] == 0
+    assert found.metrics["within_5cm"] == 1
+    assert found.metrics["auc"] == pytest.approx(0.5, abs=0.05)
+    assert found.better["auc"] == "higher"
 
 
 def test_a_single_cameras_scale_is_free_and_told() -> None:

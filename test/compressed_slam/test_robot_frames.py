@@ -20,10 +20,10 @@ from slam_process import OracleSlamNode, shots, stamp_of_shot
 from std_msgs.msg import Header
 
 from compressed_slam import se3
+from compressed_slam.estimate import Estimate, Health
 from compressed_slam.robot_frames import RobotFrames, pose_matrix
-from compressed_slam.tracker import Estimate, Health
 from edge_runtime import optional_ros
-from edge_runtime.frame import Frame
+from edge_runtime.frame import CameraFrame
 from edge_runtime.latency import Stopwatch
 from edge_runtime.trajectory import Trajectory
 
@@ -108,7 +108,7 @@ def test_tf_leads_from_map_to_the_robot(
             shot, header = shots()[index], Header(frame_id="camera_optical")
             header.stamp.sec, header.stamp.nanosec = divmod(stamp_of_shot(index), 10**9)
             images = {"image": shot.bgr, "depth": shot.depth}
-            frame = Frame(header, images, {"image": CAMERA})
+            frame = CameraFrame(header, images=images, calibration={"image": CAMERA})
             located = node.process(frame, Stopwatch())
             node.publish(frame, located)
     finally:

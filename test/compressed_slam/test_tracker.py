@@ -11,7 +11,7 @@ pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 
 from recordings import SECOND, Drive, Shot, darkened, truth_of, walk
 
-from compressed_slam.tracker import Health
+from compressed_slam.estimate import Health
 from edge_runtime.errors import MessageError
 
 LIMIT = {"mono": 0.01, "rgbd": 0.005, "stereo": 0.005}  # of the way
@@ -84,23 +84,6 @@ def test_a_loop_is_closed_beside_tracking_and_odometry_does_not_jump() -> None:
     assert longest_step(odometry.positions) < 0.5 * longest_step(pose.positions)
 
 
-def test_what_is_said_of_an_error_is_what_it_is() -> None:
-    shots = walk("wander", 1, 4.0, RATE)
-    drive = Drive("rgbd", noise=0.1)(shots)
-    # From the keyframe before: both are known from the same start.
-    steps, claims = [], []
-    truth = truth_of(shots).matrices()
-    told = [estimate.pose.double().numpy() for estimate in drive.estimates]
-    for index, estimate in enumerate(drive.estimates):
-        if index and drive.estimates[index - 1].keyframe and not estimate.keyframe:
-            moved = told[index][:3] - told[index - 1][:3]
-            true = truth[index][:3, 3] - truth[index - 1][:3, 3]
-            steps.append(np.linalg.norm(moved) - np.linalg.norm(true))
-            claims.append(estimate.covariance.diagonal()[:3].sum().sqrt().item())
-    assert len(steps) > 8
-    assert 0.1 < np.sqrt(np.mean(np.square(steps))) / np.mean(claims) < 2
-
-
 def test_a_camera_that_stands_still_makes_no_keyframes() -> None:
     shots = walk("still", 1, 2.0, RATE)
     drive = Drive("rgbd")(shots)
@@ -129,9 +112,9 @@ def test_turning_on_the_spot_is_followed(mode: str) -> None:
         assert np.ptp(ours[:, :3], axis=0).max() < 0.06
 
 
-def test_a_blackout_is_survived() -> None:
+def test_a_blackout_of_any_length_is_survived() -> None:
     shots = darkened(walk("wander", 1, 4.0, RATE), 50, 56)
-    drive = Drive("rgbd")(shots)
+    drive = Drive("rgbd", patience=3)(shots)  # which pictures of nothing do not try
     assert health(drive)[50:56] == [Health.LOST] * 6
     assert health(drive)[56:] == [Health.TRACKING] * (len(shots) - 56)
     assert all(not estimate.covariance.isfinite().any() for estimate in drive.estimates[50:56])

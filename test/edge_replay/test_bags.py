@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from edge_replay.bags import Recording
 from edge_replay.cdr import restamped, stamp_of
-from edge_replay.run import Settings
+from edge_replay.run import RunOptions
 from edge_runtime.errors import SettingError
 from edge_runtime.interface import Input
 
@@ -94,7 +94,7 @@ def test_depth_is_paired_and_camera_info_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("slop", "paired"), [("0.003", []), ("4e-3", [0, 1]), ("1", [0, 1, 2])])
 def test_depth_is_paired_as_the_node_is_told(tmp_path: Path, slop: str, paired: list[int]) -> None:
-    settings = Settings(tmp_path, tmp_path, parameters={"slop": slop})
+    settings = RunOptions(tmp_path, tmp_path, parameters={"slop": slop})
     recording = Recording(_rgbd(tmp_path / "bag"), INPUTS, {}, settings.slop)
     frames = [dict(frame.messages) for frame in recording.frames()]
     assert [k for k, messages in enumerate(frames) if "depth" in messages] == paired

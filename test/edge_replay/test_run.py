@@ -20,7 +20,7 @@ import pytest
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 
-from edge_replay.run import Settings
+from edge_replay.run import RunOptions
 
 if TYPE_CHECKING:
     from conftest import Suite
@@ -205,7 +205,7 @@ def test_a_fault_in_judging_does_not_lose_the_measured_run(
 
 def test_the_scorer_gets_the_bundle_that_the_node_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
-    settings = Settings(
+    settings = RunOptions(
         Path("bag"), Path("out"), bundle=Path("other"), parameters={"bundle": "~/mine"}
     )
     assert settings.served == Path("/home/someone/mine")

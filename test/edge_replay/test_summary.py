@@ -11,7 +11,7 @@ from edge_replay.comparison import write_comparison
 from edge_replay.protocol import Score
 from edge_replay.report import write_page
 from edge_replay.results import RunReport
-from edge_replay.summary import run_names, run_table
+from edge_replay.summary import playback_figures, run_names, run_table
 from edge_replay.verdict import verdict
 
 
@@ -127,3 +127,27 @@ def test_runs_in_folders_of_one_name_are_told_apart() -> None:
     paths = [Path("/x/one/out"), Path("/x/two/out")]
     assert run_names(runs, paths) == ["one/out (arm)", "two/out (arm)"]
     assert run_names(runs, [paths[0], paths[0]]) == ["1: one/out (arm)", "2: one/out (arm)"]
+
+
+@pytest.mark.parametrize(
+    ("node", "provider", "precision"),
+    [
+        ({"provider": "cpu", "precision": "int8"}, "cpu", "int8"),
+        (
+            {
+                "fnet provider": "cpu",
+                "fnet precision": "fp32",
+                "update provider": "cpu",
+                "update precision": "int8",
+            },
+            "cpu",
+            "fnet: fp32, update: int8",
+        ),
+        ({}, "-", "-"),
+    ],
+)
+def test_what_the_engines_of_all_models_are_is_said(
+    node: dict[str, str], provider: str, precision: str
+) -> None:
+    shown = playback_figures(report().model_copy(update={"node": node}))
+    assert (shown["provider"], shown["precision"]) == (provider, precision)

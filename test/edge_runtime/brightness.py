@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
 
 
@@ -60,7 +60,7 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
     def unload(self) -> None:
         self._engine = None
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float, float]:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, float, float]:
         image = frame.images["image"]
         time.sleep(self.parameters["delay_s"])
         if image.shape[:2] == (13, 13):
@@ -78,12 +78,12 @@ class BrightnessNode(SkillNode[tuple[float, float, float]]):
         focal_length = float(camera.matrix[0, 0]) if camera else np.nan
         return float(mean[0]) * self.parameters["gain"], float(np.mean(depth)), focal_length
 
-    def publish(self, frame: Frame, result: tuple[float, float, float]) -> None:
+    def publish(self, frame: CameraFrame, result: tuple[float, float, float]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y, message.point.z = result
         self.outputs["/brightness/mean"].publish(message)
 
-    def _draw(self, _: Frame, result: tuple[float, float]) -> NDArray[np.uint8]:
+    def _draw(self, _: CameraFrame, result: tuple[float, float]) -> NDArray[np.uint8]:
         time.sleep(self.parameters["draw_s"])
         return np.full((8, 8, 3), result[0], np.uint8)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
     from edge_runtime.services import Handler
 
@@ -56,7 +56,7 @@ class DecidingNode(SkillNode[tuple[float, int]]):
     def handlers(self) -> Mapping[str, Handler]:
         return {SAVE.name: self._save}
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, int]:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, int]:
         del stopwatch
         time.sleep(self.parameters["delay_s"])
         self._count += 1
@@ -66,7 +66,7 @@ class DecidingNode(SkillNode[tuple[float, int]]):
             raise RuntimeError(message)
         return float(image.mean()), self._count
 
-    def publish(self, frame: Frame, result: tuple[float, int]) -> None:
+    def publish(self, frame: CameraFrame, result: tuple[float, int]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y = float(result[0]), float(result[1])
         message.point.z = float(self.camera_poses.at(frame.header, "table")[2, 3])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from edge_runtime.calibration import CameraInfoReader
 from edge_runtime.errors import MessageError
-from edge_runtime.frame import Arrival, Decoder
+from edge_runtime.frame import CameraFrame
 from edge_runtime.interface import Input
 
 if TYPE_CHECKING:
@@ -40,15 +41,15 @@ def camera_info(**changes: object) -> SimpleNamespace:
 def calibration(
     info: SimpleNamespace, width: int = 640, height: int = 480, *, rectified: bool = False
 ) -> Calibration | None:
-    arrival = arrived(info, width, height)
-    decoder = Decoder([Input("image", "colour")], rectified=rectified)
-    frame = decoder.decode(arrival)
+    frame = decoded(info, CameraInfoReader(rectified=rectified), width, height)
     for error in frame.unusable:
         raise error
     return frame.calibration.get("image")
 
 
-def arrived(info: SimpleNamespace, width: int = 640, height: int = 480) -> Arrival:
+def decoded(
+    info: SimpleNamespace, reader: CameraInfoReader, width: int = 640, height: int = 480
+) -> CameraFrame:
     message = SimpleNamespace(
         header=None,
         width=width,
@@ -58,13 +59,15 @@ def arrived(info: SimpleNamespace, width: int = 640, height: int = 480) -> Arriv
         is_bigendian=0,
         data=bytes(width * height),
     )
-    return Arrival({"image": message}, {"image": info}, 0.0)
+    frame = CameraFrame(None, {"image": message}, camera_info={"image": reader.read("image", info)})
+    frame.decode({"image": Input("image", "colour")})
+    return frame
 
 
 def test_a_camera_info_is_read_again_only_when_it_says_something_else() -> None:
-    decoder = Decoder([Input("image", "colour")])
+    reader = CameraInfoReader()
     first, same, other, again = (
-        decoder.decode(arrived(camera_info(header=stamp, k=[focal, *K[1:]]))).calibration["image"]
+        decoded(camera_info(header=stamp, k=[focal, *K[1:]]), reader).calibration["image"]
         for stamp, focal in enumerate((600.0, 600.0, 700.0, 600.0))
     )
     assert same is first

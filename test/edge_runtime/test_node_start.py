@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -18,13 +19,20 @@ from edge_runtime.images import to_bgr
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("domain_id")]
 
 MIB = 1024**2
-_SEGMENT = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .*/dev/shm/fastdds_[0-9a-f]+$", re.MULTILINE)
+_SEGMENT = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) .*(/dev/shm/fast(?:dds|rtps)_[0-9a-f]+)$", re.MULTILINE
+)
+
+
+def segments(pid: int) -> list[Path]:
+    """Files of the shared memory from which Fast DDS sends and receives."""
+    return [Path(name) for _, _, name in _SEGMENT.findall(Path(f"/proc/{pid}/maps").read_text())]
 
 
 def largest_segment(pid: int) -> int:
     """Bytes of the largest shared-memory segment from which Fast DDS sends."""
     found = _SEGMENT.findall(Path(f"/proc/{pid}/maps").read_text())
-    return max((int(end, 16) - int(start, 16) for start, end in found), default=0)
+    return max((int(end, 16) - int(start, 16) for start, end, _ in found), default=0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -36,6 +44,23 @@ def test_a_signal_ends_a_node_that_configures(bundle_path: Path, number: signal.
         assert node.end(number) == 0
         assert time.monotonic() - began < 5  # after which `ros2 launch` insists
         assert not node.matching("Traceback")
+
+
+def test_nothing_stays_in_shared_memory_after_a_node(bundle_path: Path) -> None:
+    words = ["--ros-args", "-p", f"bundle:={bundle_path}"]
+    left: list[Path] = []
+    for number in (signal.SIGKILL, signal.SIGINT):
+        with NodeProcess(*words) as node:
+            node.wait_for("serving mean")
+            assert not any(segment.exists() for segment in left), "the killed node's is still there"
+            left = segments(node.pid)
+            if not left:
+                pytest.skip("this middleware is not Fast DDS")
+            node.end(number)
+            for segment in left:
+                if number == signal.SIGKILL:  # a node spares what is younger than some seconds
+                    os.utime(f"{segment}_el", (0, 0))
+    assert not any(segment.exists() for segment in left)
 
 
 def test_pictures_wait_for_answers_and_never_the_other_way_round(bundle_path: Path) -> None:

@@ -12,7 +12,7 @@ from edge_runtime.errors import SettingError
 from edge_worlds.rooms.poses import rotation_matrix
 from edge_worlds.rooms.renderer import Pinhole, render
 from edge_worlds.rooms.room import Room, make_room
-from edge_worlds.rooms.sequence import Frame, FrameSequence, Sensor, frames
+from edge_worlds.rooms.sequence import FrameSequence, RenderedFrame, Sensor, frames
 from edge_worlds.rooms.trajectory import fast_rotation, still, wander
 
 SEED = 3
@@ -29,7 +29,7 @@ def walk(room: Room) -> FrameSequence:
     return frames(room, wander(room, 0), CAMERA)
 
 
-def world_points(frame: Frame, camera: Pinhole) -> np.ndarray:
+def world_points(frame: RenderedFrame, camera: Pinhole) -> np.ndarray:
     """What each pixel shows, (h, w, 3) metres in the room."""
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, np.ones(u.shape)])
@@ -38,7 +38,9 @@ def world_points(frame: Frame, camera: Pinhole) -> np.ndarray:
     return points
 
 
-def reprojected(one: Frame, other: Frame, camera: Pinhole) -> tuple[np.ndarray, ...]:
+def reprojected(
+    one: RenderedFrame, other: RenderedFrame, camera: Pinhole
+) -> tuple[np.ndarray, ...]:
     """Where the pixels of `one` are seen in `other`: x, y (h, w), and their depth from there."""
     local = (world_points(one, camera) - other.pose[:3]) @ rotation_matrix(other.pose[3:])
     depth = np.where(local[..., 2] > 0.1, local[..., 2], np.nan)

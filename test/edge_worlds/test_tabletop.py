@@ -119,6 +119,18 @@ def test_a_held_block_does_not_creep() -> None:
     assert np.abs(world.positions[0] - before).max() < 20e-6
 
 
+def test_jaws_that_lose_their_hold_close_at_their_own_speed() -> None:
+    """A spring that snaps shut would shoot blocks across the table."""
+    world = world_of(put(BLOCK, 0, 0, 0.05))
+    world.lift(np.array([0, 0.0, 0.01]), 0.0)
+    jaw = world.data.joint("left_finger")
+    before = jaw.qpos[0]
+    since = world.data.time
+    world.take_away(0)
+    passed = world.data.time - since
+    assert 0.005 < before - jaw.qpos[0] < 1.05 * world.gripper.speed * passed
+
+
 @pytest.mark.parametrize("index", [0, 3, 10])
 def test_a_push_moves_what_is_in_its_way_along_its_angle(index: int) -> None:
     angle = index * 2 * np.pi / 16

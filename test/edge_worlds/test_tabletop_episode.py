@@ -61,6 +61,18 @@ def test_actions_are_logged_and_a_killed_episode_goes_on_where_it_was(tmp_path: 
         Episode(SCENE, tmp_path, 2, REAL)
 
 
+@pytest.mark.parametrize("name", [LOG, "state.npz"])
+@pytest.mark.parametrize("left", [0, 60])
+def test_an_episode_that_was_cut_off_on_disk_is_refused_in_one_line(
+    tmp_path: Path, name: str, left: int
+) -> None:
+    Episode(SCENE, tmp_path, 1)
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(SettingError, match="is damaged"):
+        Episode(SCENE, tmp_path, 1)
+
+
 @pytest.mark.parametrize(
     ("command", "match"),
     [

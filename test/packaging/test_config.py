@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from compressed_grasp.interface import GRASP
+from compressed_grasp.interface import ACTION, GRASP
 from compressed_slam.interface import SLAM
 from pose_fcn.interface import ARM_POSE
 
@@ -29,11 +29,19 @@ def test_config_file_holds_every_parameter_with_its_default(file: str, node: Nod
         assert type(section[setting.name]) is type(setting.default), setting.name
 
 
-def test_rviz_shows_topics_of_the_node() -> None:
-    document = yaml.safe_load((CONFIG / "slam.rviz").read_text())
+@pytest.mark.parametrize(
+    ("file", "node", "frame", "hidden"),
+    [("grasp.rviz", GRASP, "table", {ACTION}), ("slam.rviz", SLAM, "map", set())],
+)
+def test_rviz_shows_topics_of_the_node(
+    file: str, node: NodeInterface, frame: str, hidden: set[str]
+) -> None:
+    document = yaml.safe_load((CONFIG / file).read_text())
     shown = {display["Topic"]["Value"] for display in _displays(document) if "Topic" in display}
-    assert shown == {SLAM.resolve(output.topic) for output in SLAM.outputs}
-    assert document["Visualization Manager"]["Global Options"]["Fixed Frame"] == "map"
+    # There is no display for what is hidden: no standard one knows its type.
+    topics = {*(output.topic for output in node.outputs), *node.pictures} - hidden
+    assert shown == {node.resolve(topic) for topic in topics}
+    assert document["Visualization Manager"]["Global Options"]["Fixed Frame"] == frame
 
 
 def _displays(document: dict[str, Any]) -> list[dict[str, Any]]:

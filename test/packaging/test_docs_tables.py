@@ -20,8 +20,8 @@ from edge_runtime.errors import MessageError
 from edge_runtime.images import to_bgr
 from edge_runtime.share import shipped_bundle
 from edge_worlds.arm.model import ArmDescription, SceneRanges
+from pose_fcn.data import Negatives, PoseData
 from pose_fcn.node import ArmPoseNode
-from pose_fcn.skill import Negatives, PoseData
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ from edge_runtime.engine import open_engine
 from edge_runtime.errors import BundleError
 from edge_runtime.latency import Stopwatch
 from edge_runtime.share import shipped_bundle
-from pose_fcn.estimator import PoseEstimator, PoseSettings
+from pose_fcn.estimator import IMAGE, PoseEstimator, PoseSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = PoseSettings(
@@ -130,6 +130,46 @@ def test_a_bundle_that_would_fail_on_frames_is_refused_before(
     with pytest.raises(BundleError) as caught:
         PoseEstimator.from_bundle(changed, open_engine(bundle).run)
     assert all(word in str(caught.value) for word in (str(bundle.path), *words))
+
+
+@pytest.mark.parametrize(
+    ("stated", "fed"),
+    [
+        ({}, [30 / 255, 20 / 255, 10 / 255]),
+        ({"colour_order": "BGR"}, [10 / 255, 20 / 255, 30 / 255]),
+        ({"scale": 1.0, "mean": (10.0, 10.0, 10.0), "std": (1.0, 2.0, 4.0)}, [20.0, 5.0, 0.0]),
+        ({"layout": "NHWC"}, [30 / 255, 20 / 255, 10 / 255]),
+    ],
+)
+def test_the_network_is_fed_as_the_manifest_says(stated: dict[str, Any], fed: list[float]) -> None:
+    bundle = load_bundle(shipped_bundle("pose"))
+    model = bundle.manifest.model
+    spec = model.inputs[0].model_copy(update=stated)
+    changes = {
+        "models": {"pose": model.model_copy(update={"inputs": [spec]})},
+        "settings": SETTINGS.model_dump(),
+    }
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update=changes))
+    seen: list[np.ndarray] = []
+
+    def run(inputs: dict[str, Any]) -> dict[str, Any]:
+        seen.append(inputs["image"])
+        return {"maps": np.zeros((1, 9, 96, 128), np.float32)}
+
+    estimator = PoseEstimator.from_bundle(changed, run)
+    estimator.estimate(np.full((192, 256, 3), (10, 20, 30), np.uint8))
+
+    pixel = seen[-1][0, 5, 5] if spec.layout == "NHWC" else seen[-1][0, :, 5, 5]
+    assert pixel == pytest.approx(fed)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"colour_order": None}, {"layout": "CHWN"}, {"mean": (0.5,)}, {"std": (1.0, 0.0, 1.0)}],
+)
+def test_an_input_that_is_no_picture_is_refused(stated: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match=r"'image' .* is no picture: expected are NCHW or NHWC"):
+        PoseEstimator(colour_network, SETTINGS, NAMES, image=IMAGE.model_copy(update=stated))
 
 
 @pytest.mark.parametrize("outputs", [{}, {"heat": np.zeros((1, 4, 96, 128))}])

@@ -12,7 +12,8 @@ from edge_runtime.bundle import load_bundle
 from edge_runtime.errors import SettingError
 from edge_runtime.share import shipped_bundle
 from pose_fcn.labels import folder_labels, read_labels
-from pose_fcn.skill import KEYPOINTS_TOPIC, PoseSkill
+from pose_fcn.replay import KEYPOINTS_TOPIC
+from pose_fcn.skill import PoseSkill
 
 if TYPE_CHECKING:
     from pathlib import Path

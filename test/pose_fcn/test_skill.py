@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from edge_compression.job import compressible_skill
 from edge_compression.recipe import load_recipe
 from edge_worlds.arm.model import DESK_ARM
-from pose_fcn.skill import PoseData, PoseSkill
+from pose_fcn.data import PoseData
+from pose_fcn.skill import PoseSkill
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="torch comes with the extra [compress]")
 
+from edge_runtime.pixel_input import PixelInput
 from edge_worlds.arm.dataset import ImageSource, NegativeSource, image_set
 from edge_worlds.arm.model import DESK_ARM
+from pose_fcn.estimator import IMAGE
 from pose_fcn.expansion_clustering import expansion_clustering
 from pose_fcn.overlay import draw_keypoints
 from pose_fcn.training_images import (
@@ -109,8 +110,7 @@ def test_overlay_draws_found_keypoints_where_they_are() -> None:
 def test_training_sees_pictures_as_the_node_does() -> None:
     pictures = list(np.random.default_rng(3).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8))
     seen = network_input(pictures)
-    # What the estimator gives its engine.
-    expected = cv2.dnn.blobFromImages(pictures, 1 / 255, swapRB=True)
+    expected = np.concatenate([PixelInput(IMAGE)(picture) for picture in pictures])
     np.testing.assert_allclose(seen.numpy(), expected, atol=1e-6)
 
 

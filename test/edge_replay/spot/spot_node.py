@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.bundle import Bundle
     from edge_runtime.engine import Engine
-    from edge_runtime.frame import Frame
+    from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
 
 
@@ -37,7 +37,7 @@ class SpotNode(SkillNode[tuple[float, float]]):
     def unload(self) -> None:
         """Keep nothing but the engine."""
 
-    def process(self, frame: Frame, stopwatch: Stopwatch) -> tuple[float, float]:
+    def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, float]:
         self._count += 1
         if self._count == self.parameters["die_after"]:
             self.get_logger().fatal("the spot has burnt through")
@@ -58,7 +58,7 @@ class SpotNode(SkillNode[tuple[float, float]]):
         self._rests_since = time.monotonic() + (delay := 1.5 * delay if tired else delay)
         return delay
 
-    def publish(self, frame: Frame, result: tuple[float, float]) -> None:
+    def publish(self, frame: CameraFrame, result: tuple[float, float]) -> None:
         message = PointStamped(header=frame.header)
         message.point.x, message.point.y = result
         self.outputs[CENTRE].publish(message)

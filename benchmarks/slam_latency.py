@@ -1,0 +1,99 @@
+"""What a picture and a keyframe cost the processor, and which part of that the networks are.
+
+    python benchmarks/slam_latency.py BUNDLE [--sequence FOLDER[@FIRST:END]] [--mode rgbd]
+        [--precision int8]
+
+One thread, all mapping done in the call. Processor time, which other programs disturb less than the
+clock: with two cores to itself a call takes less, on a busy machine more than this. A picture is
+matched once where it is where it was expected, else twice; hence the gap between median and 95th
+percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from compressed_slam.droid_operator import DroidOperator
+from compressed_slam.engines import EngineNetworks
+from compressed_slam.estimate import Health
+from compressed_slam.offline.evaluating import open_part
+from compressed_slam.settings import preset
+from compressed_slam.tracker import Tracker
+from edge_runtime.bundle import load_bundle
+from edge_runtime.engine import open_engines
+
+if TYPE_CHECKING:
+    from compressed_slam.engines import Run
+
+SEQUENCE = "../shared/data/slam/redkitchen@200:400"
+
+
+class Clock:
+    """Adds up the processor time that engines take, by model."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    def timed(self, name: str, run: Run) -> Run:
+        """Return the engine, watched."""
+
+        def watched(inputs: dict[str, Any]) -> dict[str, Any]:
+            start = time.thread_time()
+            outputs = run(inputs)
+            self.spent[name] += 1e3 * (time.thread_time() - start)
+            return outputs
+
+        return watched
+
+
+def main() -> None:
+    """Track, and print a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--sequence", default=SEQUENCE)
+    parser.add_argument("--mode", choices=("mono", "rgbd", "stereo"), default="rgbd")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle = load_bundle(args.bundle, "slam")
+    engines = open_engines(bundle, threads=1, precision=args.precision)
+    for engine in engines.values():
+        engine.warm_up()
+    clock = Clock()
+    networks = EngineNetworks({name: clock.timed(name, e.run) for name, e in engines.items()})
+    recording = open_part(args.sequence, args.mode)
+    tracker = Tracker(
+        preset(recording.preset),
+        DroidOperator(networks),
+        recording.camera,
+        baseline=recording.baseline,
+        measures_depth=args.mode == "rgbd",
+    )
+    pictures, keyframes = [], []
+    for frame in recording.frames():
+        clock.spent.clear()
+        start = time.thread_time()
+        estimate = tracker.track(frame)
+        total = 1e3 * (time.thread_time() - start)
+        parts = [clock.spent[name] for name in ("fnet", "cnet", "update")]
+        row = [*parts, total - sum(parts), total]
+        if estimate.health is Health.TRACKING:
+            (keyframes if estimate.keyframe else pictures).append(row)
+    tracker.close()
+    print("| processor time, median [ms] | fnet | cnet | update | the rest | whole | whole, p95 |")
+    print("|---" * 7 + "|")
+    for name, rows in (("picture", pictures), ("keyframe", keyframes)):
+        medians = np.median(rows, axis=0)
+        cells = [*medians, np.percentile(rows, 95, axis=0)[-1]]
+        print(f"| {name} ({len(rows)}) | {' | '.join(f'{cell:.1f}' for cell in cells)} |")
+
+
+if __name__ == "__main__":
+    main()
