@@ -128,7 +128,7 @@ def main() -> None:
             while viewer.answered < first:
                 if time.monotonic() >= again:  # at first nobody is there yet
                     stamp += 1
-                    viewer.show(*picture, stamp)
+                    viewer.show(*picture, stamp=stamp)
                     again += 1
                 executor.spin_once(timeout_sec=0.05)
                 if time.monotonic() > begin + PATIENCE_S:

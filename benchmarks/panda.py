@@ -12,7 +12,6 @@ infinitely wrong.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -25,7 +24,7 @@ from edge_runtime.bundle import load_bundle
 from edge_runtime.command import run_command
 from edge_runtime.engine import open_engine
 from edge_runtime.errors import SettingError
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
 from edge_runtime.onnx_engine import OnnxEngine
 from pose_fcn.accuracy import keypoint_errors
 from pose_fcn.estimator import PoseEstimator
@@ -142,10 +141,8 @@ def judge(args: argparse.Namespace) -> None:
             rows = [np.hstack(tiles[k : k + COLUMNS]) for k in range(0, len(tiles), COLUMNS)]
             cv2.imwrite(str(args.bundle.parent / "panda.jpg"), np.vstack(rows))
     content = {
-        "created": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         "bundle": bundle.digest,
-        "host": describe_host(),
-        "tools": tool_versions(*TOOLS),
+        **provenance(*TOOLS),
         "photos": results,
     }
     (args.bundle.parent / "panda.json").write_text(json.dumps(content, indent=1) + "\n")

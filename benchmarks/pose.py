@@ -13,7 +13,6 @@ the work is are against the first engine. Prints Markdown tables and writes `pos
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import shutil
 import subprocess
@@ -27,7 +26,7 @@ from pose_scores import score_table
 from edge_compression.results import read_report
 from edge_replay.results import load_report
 from edge_runtime.bundle import load_bundle
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
 from edge_runtime.share import shipped_bundle
 
 if TYPE_CHECKING:
@@ -135,9 +134,7 @@ def main() -> None:
     loaded = {name: load_bundle(path) for name, path in bundles.items()}
     scores = score_table(loaded["shipped"], RECIPE, args.without_arm)
     results = {
-        "created": dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
-        "host": describe_host(),
-        "tools": tool_versions(*TOOLS),
+        **provenance(*TOOLS),
         "bundles": {name: bundle.digest for name, bundle in loaded.items()},
         "networks": networks,
         "node": nodes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from edge_runtime.bundle import load_bundle
 from edge_runtime.device_cache import DeviceCache, known_choice, old_plan
 from edge_runtime.errors import BundleError, EngineError, SettingError
 from edge_runtime.findings import Choice, Plan
-from edge_runtime.host import describe_host
+from edge_runtime.host import describe_host, now
 from edge_runtime.locking import alone_in
 from edge_runtime.onnx_engine import OnnxEngine, processor_of_this_device
 from edge_runtime.tensorrt_engine import TensorRTEngine
@@ -183,7 +182,7 @@ class _Building:
             latency_ms=medians,
             library=engines[fastest].describe()["library"],
             host=host,
-            created=_now(),
+            created=now(),
         )
         self._require_same_bundle()
         self._cache.keep_choice(device, model, choice)
@@ -261,7 +260,7 @@ class _Building:
             difference=off,
             latency_ms=times,
             host=describe_host(),
-            created=_now(),
+            created=now(),
         )
         return plan, content
 
@@ -285,7 +284,3 @@ def _gpu(provider: str | None) -> str | None:
 def _row(name: str, precision: str, times: dict[str, float], note: str) -> Row:
     shown = {f"{percentile} ms": round(value, 2) for percentile, value in times.items()}
     return {"engine": name, "precision": precision, **shown, "note": note}
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

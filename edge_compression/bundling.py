@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from edge_compression.job import TOOLS
@@ -18,7 +17,7 @@ from edge_runtime.bundle import (
     write_bundle,
 )
 from edge_runtime.files import sha256, write_whole
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +81,7 @@ def make_bundle(
         settings=dict(notes.settings),
         source=origin,
         guard=_guard(job, variants[0], [v for v in shipped if v.name in forced]),
-        tools=tool_versions(*TOOLS),
-        host=describe_host(),
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **provenance(*TOOLS),
     )
     return write_bundle(job.output / BUNDLE, manifest, graphs)
 

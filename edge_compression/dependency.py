@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch_pruning as tp
 from torch import nn
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pydantic import BaseModel
+    from torch import Tensor
 
     from edge_compression.protocol import CompressibleSkill, ExportModel
 
+_MAPS = 4  # dimensions of maps: samples, channels, rows, columns
 FILTERED = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public base class
 
 
@@ -92,10 +94,10 @@ def dependencies(
     model: ExportModel, excluded: Sequence[nn.Module]
 ) -> tuple[tp.DependencyGraph, list[tp.dependency.Group]]:
     """Return a model's dependency graph, and its groups without layers that are excluded."""
-    graph = _graph(model)
+    graph, feeds = _graph(model)
     groups = [
         group
-        for group in graph.get_all_groups(ignored_layers=[*excluded])
+        for group in graph.get_all_groups(ignored_layers=[*excluded, *feeds])
         if not any(_is_grouped(item.dep.target.module) for item in group)
     ]
     return graph, groups
@@ -114,7 +116,7 @@ def without(
         here = [module for module in model.network.modules() if module in goes]
         if not here:
             continue
-        graph = _graph(model)
+        graph, _ = _graph(model)
         for module in here:
             handler = graph.get_pruner_of_module(module).prune_out_channels
             graph.get_pruning_group(module, handler, goes[module]).prune()
@@ -160,8 +162,31 @@ def _is_grouped(module: nn.Module) -> bool:
     return False
 
 
-def _graph(model: ExportModel) -> tp.DependencyGraph:
+class _Fed(nn.Module):
+    """A network whose inputs of several channels each come from a layer.
+
+    The dependency graph knows tensors by the layers that make them: where an input is joined with
+    others, it would count their channels from the wrong place.
+    """
+
+    def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.feeds = nn.ModuleList(
+            nn.Conv2d(tensor.shape[1], tensor.shape[1], 1)
+            if tensor.is_floating_point() and tensor.ndim == _MAPS
+            else nn.Identity()
+            for tensor in inputs
+        )
+
+    def forward(self, *inputs: Tensor) -> Any:  # noqa: ANN401 - whatever the network gives
+        return self.network(*(feed(given) for feed, given in zip(self.feeds, inputs, strict=True)))
+
+
+def _graph(model: ExportModel) -> tuple[tp.DependencyGraph, list[nn.Module]]:
+    """Return the graph, and layers of it that are not the network's."""
     inputs = tuple(model.examples[0].values())
+    fed = _Fed(model.network, inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters outside modules, which it handles
-        return tp.DependencyGraph().build_dependency(model.network, inputs)
+        return tp.DependencyGraph().build_dependency(fed, inputs), list(fed.feeds)

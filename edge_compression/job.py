@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from edge_compression.protocol import CompressibleSkill, SupervisedSkill
 from edge_compression.recipe import load_recipe, train_model
-from edge_runtime.disk_space import enough_space
 from edge_runtime.errors import SettingError
-from edge_runtime.host import describe_host, tool_versions
-from edge_runtime.locking import alone_in
+from edge_runtime.host import provenance
+from edge_runtime.output_folder import output_folder
 from edge_runtime.skills import load_skill
 
 if TYPE_CHECKING:
@@ -30,6 +27,9 @@ TOOLS = ("compressed_grasp", "torch", "torch-pruning", "onnx", "onnxruntime", "n
 """Distributions whose versions stand beside every result."""
 
 EVALUATIONS = "evaluations"
+
+GOES_ON = "run again, which goes on from what was saved"
+"""After a full disk."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,9 @@ class Job:
         return {
             "skill": self.skill.name,
             "name": self.recipe.recipe.name,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "primary_metric": self.skill.primary_metric,
             "metrics": dict(self.skill.metrics),
-            "tools": tool_versions(*TOOLS),
-            "host": describe_host(),
+            **provenance(*TOOLS),
         }
 
     @property
@@ -107,7 +105,7 @@ def prepared(
     train = recipe.train(train_model(skill))
     _require_metrics(skill, recipe.recipe)
     output = output or Path("output") / f"{recipe.recipe.name}{suffix}"
-    with output_folder(output):
+    with output_folder(output, GOES_ON):
         yield Job(skill, recipe, data, train, output, save_every)
 
 
@@ -124,26 +122,6 @@ def _require_metrics(skill: CompressibleSkill, recipe: Recipe) -> None:
                     f"{', '.join(skill.metrics)}"
                 )
                 raise SettingError(message)
-
-
-@contextmanager
-def output_folder(output: Path) -> Iterator[None]:
-    """Make the folder, and keep other runs out of it.
-
-    Raises:
-        SettingError: it cannot be written, another run is in it, or the disk is full.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        # Better now than when an hour's training is to be saved.
-        TemporaryFile(dir=output).close()
-    except OSError as error:
-        message = f"--output {output} cannot be written ({error.strerror}): give another folder"
-        raise SettingError(message) from error
-    called = f"--output {output}"
-    go_on = "run again, which goes on from what was saved"
-    with alone_in(output, called), enough_space(called, go_on):
-        yield
 
 
 def compressible_skill(name: str) -> CompressibleSkill:

@@ -6,13 +6,14 @@ import math
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from edge_compression.limits import Limit  # noqa: TC001 - pydantic reads it
 from edge_compression.protocol import Metric  # noqa: TC001 - pydantic reads it
 from edge_runtime.bundle import EngineFile, Source
 from edge_runtime.errors import SettingError, first_problem
 from edge_runtime.findings import Precision  # noqa: TC001 - pydantic reads it
+from edge_runtime.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +28,6 @@ Evaluations = list[tuple[int, float]]
 """(step, primary metric on the validation split)."""
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
-
-
 class Graph(EngineFile):
     """The file of one model of a variant; figures are of one run.
 
@@ -41,7 +38,7 @@ class Graph(EngineFile):
     file: str
 
 
-class Variant(_Result):
+class Variant(Record):
     """One row of the report: a graph for each model.
 
     Quantised parameters count as one each. All variants are timed in turns, but for TensorRT's,
@@ -88,7 +85,7 @@ class Variant(_Result):
         return all(PurePosixPath(file).name == UNPRUNED for file in self.files)
 
 
-class PrunedLayer(_Result):
+class PrunedLayer(Record):
     """What pruning left of one layer.
 
     Attributes:
@@ -105,7 +102,7 @@ class PrunedLayer(_Result):
     tied_to: str
 
 
-class PruningTrial(_Result):
+class PruningTrial(Record):
     """One layer group pruned alone, without tuning, and evaluated on the validation split.
 
     Attributes:
@@ -121,7 +118,7 @@ class PruningTrial(_Result):
     lost: dict[str, float]
 
 
-class GroupSensitivity(_Result):
+class GroupSensitivity(Record):
     """How much a group of layers matters, whose filters can go only together.
 
     Attributes:
@@ -139,7 +136,7 @@ class GroupSensitivity(_Result):
     trials: list[PruningTrial]
 
 
-class Sensitivity(_Result):
+class Sensitivity(Record):
     """All groups of a network.
 
     Attributes:
@@ -150,7 +147,7 @@ class Sensitivity(_Result):
     groups: list[GroupSensitivity]
 
 
-class Stage(_Result):
+class Stage(Record):
     """One turn of pruning and tuning; the first one may be of tuning alone.
 
     Attributes:
@@ -174,7 +171,7 @@ class Stage(_Result):
     seconds: float
 
 
-class TensorError(_Result):
+class TensorError(Record):
     """What quantising does to one tensor of the graph, over the calibration images.
 
     Attributes:
@@ -192,14 +189,14 @@ class TensorError(_Result):
     kept_float: bool
 
 
-class Failure(_Result):
+class Failure(Record):
     """A variant that was tried and did not get into the bundle, and why."""
 
     variant: str
     reason: str
 
 
-class CompressionReport(_Result):
+class CompressionReport(Record):
     """Everything that the page shows.
 
     Attributes:
@@ -242,7 +239,7 @@ class CompressionReport(_Result):
     macs_lost_to_pruning: float
 
 
-class SensitivityReport(_Result):
+class SensitivityReport(Record):
     """What `compress sensitivity` found; fields as in `CompressionReport`."""
 
     schema_version: Literal[2] = 2
@@ -258,7 +255,7 @@ class SensitivityReport(_Result):
     host: dict[str, str]
 
 
-class TrainingReport(_Result):
+class TrainingReport(Record):
     """What a training made, for a model card; fields as in `CompressionReport` and `Stage`.
 
     Attributes:
@@ -280,12 +277,12 @@ class TrainingReport(_Result):
     recipe_sha256: str
     tools: dict[str, str]
     host: dict[str, str]
-    evaluations: Evaluations = []
-    curves: dict[str, list[tuple[int, float]]] = {}
-    tables: dict[str, list[dict[str, Any]]] = {}
+    evaluations: Evaluations
+    curves: dict[str, list[tuple[int, float]]]
+    tables: dict[str, list[dict[str, Any]]]
 
 
-class EvaluationReport(_Result):
+class EvaluationReport(Record):
     """What `compress evaluate` found.
 
     Attributes:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_compression.claiming import claim
 from edge_compression.held_out import HeldOutEvaluation
-from edge_compression.job import TOOLS, output_folder
+from edge_compression.job import GOES_ON, TOOLS
 from edge_compression.protocol import CompressibleSkill, EvaluableSkill
 from edge_compression.results import EvaluationReport
 from edge_compression.routine_report import render_evaluation
 from edge_runtime.bundle import load_bundle
 from edge_runtime.errors import SettingError
 from edge_runtime.files import write_whole
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
+from edge_runtime.output_folder import output_folder
 from edge_runtime.progress import progress
 from edge_runtime.skills import load_skill
 
@@ -71,7 +71,7 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
     routine = routine_of(args.skill)
     digest = "" if args.bundle is None else load_bundle(args.bundle, args.skill).digest
     output = args.output or Path("output") / f"{args.skill}_evaluation"
-    with output_folder(output):
+    with output_folder(output, GOES_ON):
         folder = output / TRIALS
         if args.restart:
             shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +81,6 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
         found = routine.summarise(args, results)
         report = EvaluationReport(
             skill=args.skill,
-            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             verdict=found.verdict,
             metrics=dict(found.metrics),
             explained=dict(routine.metrics),
@@ -89,8 +88,7 @@ def run_routine(args: argparse.Namespace) -> tuple[EvaluationReport, Path]:
             arguments=arguments,
             bundle_digest=digest,
             trials=len(results),
-            tools=tool_versions(*TOOLS),
-            host=describe_host(),
+            **provenance(*TOOLS),
         )
         write_whole(output / JSON_FILE, report.model_dump_json(indent=2))
         render_evaluation(report, output / HTML_FILE, args.command, found.pictures)

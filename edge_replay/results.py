@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from edge_replay.protocol import Score  # noqa: TC001 (pydantic reads the annotation)
 from edge_runtime.errors import SettingError, first_problem
+from edge_runtime.records import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,11 +17,7 @@ REPORT = "report.json"
 PAGE = "report.html"
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RecordingFacts(_Result):
+class RecordingFacts(Record):
     """The recording played.
 
     Attributes:
@@ -36,7 +33,7 @@ class RecordingFacts(_Result):
     seconds: float
 
 
-class RateTrial(_Result):
+class RateTrial(Record):
     """One step of the search for the highest rate.
 
     Attributes:
@@ -48,7 +45,7 @@ class RateTrial(_Result):
     dropped: float
 
 
-class Playback(_Result):
+class Playback(Record):
     """Counts of the measured pass.
 
     Attributes:
@@ -83,7 +80,7 @@ class Playback(_Result):
         return 1 - self.answered / self.published if self.published else 0.0
 
 
-class Usage(_Result):
+class Usage(Record):
     """What the node process took while it was measured.
 
     Attributes:
@@ -97,7 +94,7 @@ class Usage(_Result):
     rss_max_mib: float
 
 
-class RunReport(_Result):
+class RunReport(Record):
     """report.json of `replay run`.
 
     Attributes:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge_replay.bags import Recording
@@ -28,9 +26,9 @@ from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
 from edge_runtime.folders import expand_user
-from edge_runtime.host import describe_host, tool_versions
+from edge_runtime.host import provenance
 from edge_runtime.interface import DECIDE
-from edge_runtime.locking import alone_in
+from edge_runtime.output_folder import output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,8 +141,7 @@ def run(skill: ReplayableSkill, options: RunOptions) -> RunReport:
     _check_rerun(skill, options.rerun)
     program = find_executable(skill.node.executable)
     labels = _labels(options)
-    _make_output(options.output)
-    with alone_in(options.output, f"--output {options.output}"):
+    with output_folder(options.output):
         return _run(skill, options, program, labels)
 
 
@@ -213,7 +210,6 @@ def _unscored(
 ) -> RunReport:
     return RunReport(
         skill=skill.name,
-        created=dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds"),
         settings=_shown(options, labels),
         recording=RecordingFacts(
             path=str(options.folder or options.bag),
@@ -234,8 +230,7 @@ def _unscored(
             *_pace_notes(options, recording),
             *_remarks(measured),
         ),
-        host=describe_host(),
-        tools=tool_versions(*_TOOLS),
+        **provenance(*_TOOLS),
     )
 
 
@@ -245,16 +240,6 @@ def _write(options: RunOptions, report: RunReport) -> None:
 
 def _with_note(report: RunReport, note: str) -> RunReport:
     return report.model_copy(update={"notes": (*report.notes, note)})
-
-
-def _make_output(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Better now than when everything is measured.
-        TemporaryFile(dir=folder).close()
-    except OSError as error:
-        message = f"--output {folder} cannot be written ({error.strerror}): give another folder"
-        raise SettingError(message) from error
 
 
 def _measure(

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _GIB = 1024**3
 _ARM_NUMBERS = ("implementer", "part", "variant")
+
+
+def provenance(*packages: str) -> dict[str, Any]:
+    """Return what every result says of how it was made: `created`, `host`, and `tools`.
+
+    `tools`: the versions of these distributions.
+    """
+    return {"created": now(), "host": describe_host(), "tools": tool_versions(*packages)}
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, in whole seconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def describe_host() -> dict[str, str]:

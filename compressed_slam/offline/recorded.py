@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edge_replay.datasets.sequence import FolderSequence
-    from edge_worlds.rooms.sequence import Frame as Shot
+    from edge_worlds.rooms.sequence import RenderedFrame
     from edge_worlds.rooms.trajectory import Trajectory as Poses
 
 Mode = Literal["mono", "rgbd", "stereo"]
@@ -116,7 +116,7 @@ def _frame(
 
 
 @lru_cache(maxsize=4)
-def _walk(seed: int) -> tuple[Poses, Pinhole, Callable[[int], Shot]]:
+def _walk(seed: int) -> tuple[Poses, Pinhole, Callable[[int], RenderedFrame]]:
     """Return a walk's poses, its camera, and what gives its pictures, each rendered once."""
     room = make_room(seed)
     path = wander(room, seed, _METRES, _RATE)

@@ -83,7 +83,7 @@ class SlamData(BaseModel):
     validation_frames: int | None = Field(
         default=None,
         gt=3,
-        description="the same for choices on the way, which are many; default: as many",
+        description="the same for choices on the way and for calibration; default: as many",
     )
     largest_motion: float = Field(
         default=80.0, gt=0, le=100, description="of the pairs, pixels of a picture of 320x240"
@@ -159,14 +159,14 @@ def _pair_source(data: SlamData) -> PairSource:
 def recordings(data: SlamData, part: Part) -> list[Callable[[], Recording]]:
     """Return what opens the recordings to be tracked, with measured depth.
 
-    The first `tracked_frames` of each, for validation `validation_frames`: of "train" the sequences
-    and as many rooms, of "validation" the last fifth of each sequence and the rooms, of "held_out"
+    Of "train" the sequences and as many rooms, of "validation" the last fifth of each sequence and
+    the rooms, the first `validation_frames` of each; of "held_out" the first `tracked_frames` of
     the held-out ones.
 
     Raises:
         SettingError: there is none.
     """
-    frames = data.validation_frames if part == "validation" else None
+    frames = None if part == "held_out" else data.validation_frames
     rows = slice(frames or data.tracked_frames)
     if part == "held_out":
         opened = [partial(open_recording, folder, rows=rows) for folder in data.held_out_sequences]

@@ -97,7 +97,7 @@ def _linearised(
         return of_edges.new_zeros(len(poses), *of_edges.shape[1:]).index_add(0, ii, of_edges)
 
     def over_axes(products: Tensor) -> Tensor:
-        return products.unflatten(-1, (-1, 2)).sum(-1)
+        return products.view(*products.shape[:-1], -1, 2).sum(-1)
 
     return _System(
         (by_pose.mT @ (weighted @ by_motion.mT) @ by_pose).sum(0),

@@ -76,8 +76,10 @@ class _Truth:
         )
         error = _SPARSE * (coords - self._coords).norm(dim=-1)
         flow = _mean(error, valid & self._known)
-        return _POSE * pose + _MISFIT * misfit + _FLOW * flow
+        total: Tensor = _POSE * pose + _MISFIT * misfit + _FLOW * flow
+        return total
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    mean: Tensor = (values * mask).sum() / mask.sum().clamp(min=1)
+    return mean

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from compressed_slam.training.clips import Clip, Window
+    from compressed_slam.training.clips import Clip, Floats, Window
     from compressed_slam.training.frame_pairs import FramePairs
 
 _NEAREST, _FARTHEST = 6.0, 36.0  # pixels of median motion between one picture and the next
@@ -40,7 +40,7 @@ class Excerpt(NamedTuple):
     bgr: NDArray[np.uint8]
     disps: NDArray[np.float32]
     poses: NDArray[np.float64]
-    intrinsics: NDArray[np.float64]
+    intrinsics: Floats
 
 
 @dataclass(frozen=True, eq=False)

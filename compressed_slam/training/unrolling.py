@@ -93,5 +93,5 @@ def unroll(
             poses, disps = adjust(poses, disps, cells, seen, eta.float(), free=free)
             there, valid = project(poses, disps, cells, ii, jj)
             fine = upsample(disps, upmask.float())
-            yield Step(poses, fine, seen.target - there, weight, valid)
+        yield Step(poses, fine, seen.target - there, weight, valid)
         poses, disps, target = poses.detach(), disps.detach(), seen.target.detach()

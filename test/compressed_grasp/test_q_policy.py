@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from compressed_grasp.action import Action
+
 WORKSPACE = Workspace.square(112)
 
 
@@ -95,12 +97,12 @@ def test_a_failure_speaks_against_what_is_near_and_alike() -> None:
         network.q[0, channel, row, column] = value
     network.q[0, 19, 13, 13] = 0.6  # of another object
     policy = QPolicy(network, push_below=0.0)
-    useless = []
+    useless: list[Action] = []
     for channel, cell in ((19, (55, 50)), (23, (55, 56)), (19, (13, 13)), (19, (55, 56))):
         decision = policy.decide(view, WORKSPACE, useless)
         assert decision.action is not None
         assert (16 + decision.action.angle_index, decision.action.cell) == (channel, cell)
-        assert decision.value == network.q[(0, channel, *cell)]
+        assert decision.value == network.q[0, channel][cell]
         useless.append(decision.action)
 
 

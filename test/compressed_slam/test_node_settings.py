@@ -24,7 +24,7 @@ from compressed_slam.map_files import read_map
 from compressed_slam.rig import Rig
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import SettingError
-from edge_runtime.frame import Frame
+from edge_runtime.frame import CameraFrame
 from edge_runtime.latency import Stopwatch
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def test_depth_counts_as_much_as_the_parameter_says(tmp_path: Path, domain_id: i
                 header.stamp.sec, header.stamp.nanosec = divmod(stamp_of_shot(index), 10**9)
                 noisy = shot.depth * random.normal(1, 0.1, shot.depth.shape).astype(np.float32)
                 images = {"image": shot.bgr, "depth": noisy}
-                node.process(Frame(header, images, {"image": CAMERA}), Stopwatch())
+                node.process(
+                    CameraFrame(header, images=images, calibration={"image": CAMERA}), Stopwatch()
+                )
             node.handlers()[SAVE_MAP.name](None, SimpleNamespace())
         saved = read_map(folder)
         known = saved.measured > 0

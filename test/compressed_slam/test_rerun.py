@@ -17,7 +17,7 @@ from compressed_slam.skill import SlamSkill
 from edge_replay.bags import Recording
 from edge_replay.convert import convert
 from edge_replay.protocol import PlayedRun, RecordsRuns
-from edge_replay.run import Settings, run
+from edge_replay.run import RunOptions, run
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def test_camera_paths_points_and_errors_are_recorded(played: PlayedRun, tmp_path
 
 
 def test_what_cannot_be_recorded_is_refused_before_the_run(tmp_path: Path) -> None:
-    settings = Settings(bag=tmp_path, output=tmp_path / "out", rerun=tmp_path / "no" / "run.rrd")
+    options = RunOptions(bag=tmp_path, output=tmp_path / "out", rerun=tmp_path / "no" / "run.rrd")
     skill: Any = SlamSkill()
     with pytest.raises(SettingError, match=r"run\.rrd: give a file"):
-        run(skill, settings)
+        run(skill, options)
     plain: Any = SimpleNamespace(name="plain", node=SLAM)
     with pytest.raises(SettingError, match="the skill plain has no recording for Rerun"):
-        run(plain, settings)
+        run(plain, options)
     assert not (tmp_path / "out").exists()

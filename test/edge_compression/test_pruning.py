@@ -14,6 +14,7 @@ from edge_compression.budgets import budgets
 from edge_compression.dependency import Group, Member, prunable_groups, without
 from edge_compression.evaluation import Evaluations
 from edge_compression.job import compressible_skill
+from edge_compression.protocol import ExportModel
 from edge_compression.pruning import Pruned, describe_layers, prune
 from edge_compression.recipe import PruneSettings
 from edge_compression.saliency import saliencies
@@ -22,6 +23,8 @@ from edge_runtime.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from torch import Tensor
 
     from edge_compression.protocol import CompressibleSkill, SupervisedSkill
 
@@ -288,6 +291,50 @@ def test_what_feeds_a_grouped_layer_is_not_offered(
     assert {layer for group in groups for layer in group.layers} - {"grouped"} == prunable
     for group in groups:
         without(skill, network, data, {group.name: [0, 3, 4]})(torch.rand(1, 1, 16, 16))
+
+
+class Joined(nn.Module):
+    """Joins features of its own with two inputs, as a recurrent unit does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 6, 3, padding=1)
+        self.gate = nn.Conv2d(3 + 2 + 6, 3, 3, padding=1)
+        self.last = nn.Conv2d(3 + 2 + 6, 3, 3, padding=1)
+
+    def forward(self, state: Tensor, context: Tensor, maps: Tensor) -> Tensor:
+        features = self.first(maps).relu()
+        gate = self.gate(torch.cat((state, context, features), 1)).sigmoid()
+        return self.last(torch.cat((gate * state, context, features), 1))
+
+
+class JoinedSkill:
+    """What the dependency graph asks of a skill."""
+
+    def models(self, network: nn.Module, data: object) -> dict[str, ExportModel]:
+        del data
+        channels = {"state": 3, "context": 2, "maps": 4}
+        example = {name: torch.ones(1, count, 8, 8) for name, count in channels.items()}
+        return {"joined": ExportModel(network, [], [], [example])}
+
+    def unprunable(self, network: Joined) -> list[nn.Module]:
+        return [network.last]
+
+
+def test_what_is_joined_with_inputs_loses_its_own_channels() -> None:
+    skill: Any = JoinedSkill()
+    network = Joined().eval()
+    data: Any = None
+
+    groups = prunable_groups(skill, network, data)
+    smaller: Any = without(skill, network, data, {"first": [1, 4]})
+
+    # The gate goes with the state, which comes from outside.
+    assert [group.name for group in groups] == ["first"]
+    left = [0, 1, 2, 3, 4, 5, 7, 8, 10]
+    for name in ("gate", "last"):
+        weights = network.get_submodule(name).weight
+        torch.testing.assert_close(smaller.get_submodule(name).weight, weights[:, left])
 
 
 @pytest.mark.parametrize("filters", [3, 7, 48, 100])

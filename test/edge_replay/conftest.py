@@ -24,10 +24,11 @@ SIZE = (120, 160)
 
 @dataclass(frozen=True)
 class Suite:
-    """The installed commands, with the spot skill and its bundle beside them."""
+    """The installed commands, with two skills and a bundle of each: of one model, of three."""
 
     environment: dict[str, str]
     bundle: Path
+    three_models: Path
 
     def replay(self, *words: object, code: int = 0) -> str:
         """Run `replay`, check its exit code, and return what it printed, errors included."""
@@ -65,7 +66,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Suite:
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "AMENT_PREFIX_PATH": str(prefix),
     }
-    return Suite(environment, _bundle(prefix / "bundle"))
+    three = _bundle(prefix / "three", "fnet", "cnet", "update")
+    return Suite(environment, _bundle(prefix / "bundle", "spot"), three)
 
 
 @pytest.fixture
@@ -85,8 +87,8 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def _bundle(target: Path) -> Path:
-    """Write a bundle whose network hands a pixel through."""
+def _bundle(target: Path, *models: str) -> Path:
+    """Write a bundle whose networks hand pixels through."""
     spec = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("Identity", ["pixels"], ["same"])],
@@ -107,11 +109,12 @@ def _bundle(target: Path) -> Path:
         skill="spot",
         name="spot",
         models={
-            "spot": Model(
+            name: Model(
                 inputs=[TensorSpec(name="pixels", shape=shape, dtype="float32")],
                 outputs=[TensorSpec(name="same", shape=shape, dtype="float32")],
-                engines={"fp32.onnx": engine},
+                engines={f"{name}/fp32.onnx": engine},
             )
+            for name in models
         },
         names=["centre"],
         settings={},
@@ -120,4 +123,4 @@ def _bundle(target: Path) -> Path:
         host={},
         created="2026-01-01T00:00:00+00:00",
     )
-    return write_bundle(target, manifest, {"fp32.onnx": data}).path
+    return write_bundle(target, manifest, {f"{name}/fp32.onnx": data for name in models}).path

@@ -31,7 +31,7 @@ def bag(suite: Suite, folder: Path, tmp_path: Path) -> Path:
 
 
 def replayed(suite: Suite, bag: Path, output: Path, *words: object) -> dict[str, Any]:
-    given = ["run", "--skill", "travel", "--bag", bag, "--bundle", suite.bundle, *words]
+    given = ["run", "--skill", "travel", "--bag", bag, "--bundle", suite.three_models, *words]
     suite.replay(*given, "--output", output)
     report: dict[str, Any] = json.loads((output / "report.json").read_text())
     return report
@@ -62,6 +62,9 @@ def test_the_same_node_answers_every_frame(suite: Suite, bag: Path, tmp_path: Pa
     metrics = report["score"]["metrics"]
     assert (metrics["turns"], metrics["messages"]) == (2, 10)
     assert metrics["images of a whole way"] == 5
+    assert report["node"]["update file"] == "update/fp32.onnx"
+    said = suite.replay("show", tmp_path / "out").splitlines()
+    assert ["provider", "cpu"] in [line.split() for line in said]
 
 
 @pytest.mark.ros

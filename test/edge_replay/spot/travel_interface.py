@@ -1,10 +1,11 @@
-"""What the node of the travel skill listens to and says: asked on request, it remembers."""
+"""What the node of the travel skill listens to and says: three networks, it remembers."""
 
 from __future__ import annotations
 
 from edge_runtime.interface import DECIDE, RESET, Input, NodeInterface, Output
 
 WAY = "~/way"
+MODELS = ("fnet", "cnet", "update")
 
 TRAVEL = NodeInterface(
     name="travel",
@@ -16,4 +17,5 @@ TRAVEL = NodeInterface(
     ),
     outputs=(Output(WAY, "geometry_msgs/msg/PointStamped"),),
     services=(RESET, DECIDE),
+    models=MODELS,
 )

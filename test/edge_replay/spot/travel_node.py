@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
-from travel_interface import TRAVEL, WAY
+from travel_interface import MODELS, TRAVEL, WAY
 
 from edge_runtime.node import SkillNode
 from edge_runtime.run_node import run_node
@@ -27,17 +27,23 @@ class TravelNode(SkillNode[tuple[float, int]]):
     interface = TRAVEL
 
     def load(self, bundle: Bundle, engines: Mapping[str, Engine]) -> None:
-        del bundle, engines
+        del bundle
+        self._runs = [engines[name].run for name in MODELS]
 
     def unload(self) -> None:
         """Keep nothing."""
+        self._runs = []
 
     def reset(self) -> None:
         self._places: list[float] = []
 
     def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, int]:
+        pixels = frame.images["image"][None].astype(np.float32)
+        with stopwatch.stage("engine"):
+            for run in self._runs:
+                pixels = run({"pixels": pixels})["same"]
         with stopwatch.stage("search"):
-            green = frame.images["image"][:, :, 1]
+            green = pixels[0, :, :, 1]
             self._places.append(float(np.nonzero(green == green.max())[1].mean()))
         return self._places[-1] - self._places[0], len(self._places)
 
