@@ -86,7 +86,7 @@ def main() -> None:
             yield frame
 
     found = track(EngineNetworks(beside.runs), replace(recording, frames=counted))
-    _print("frames", "steps", *(f"share of {name}" for name in OUTPUTS), "mean |state|")
+    _print("frames", "steps", *(f"share of {name}" for name in OUTPUTS), "mean state, absolute")
     _print(*["---"] * (len(OUTPUTS) + 3))
     for rows in np.array_split(np.arange(found.frames), 4):
         inside = [each for each in beside.shares if rows[0] <= each[0] <= rows[-1]]
