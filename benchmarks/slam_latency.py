@@ -76,7 +76,8 @@ def main() -> None:
         baseline=recording.baseline,
         measures_depth=args.mode == "rgbd",
     )
-    pictures, keyframes = [], []
+    pictures: list[list[float]] = []
+    keyframes: list[list[float]] = []
     for frame in recording.frames():
         clock.spent.clear()
         start = time.thread_time()

@@ -144,13 +144,12 @@ def load_run(file: Path) -> Run:
         reason = " ".join(str(error).split())
         message = f"'{file}' holds no state dict of VPG's reinforcement network: {reason}"
         raise SettingError(message) from error
-    order = torch.channels_last
-    network: nn.Module = load_vpg(state).to(memory_format=order)
+    network = load_vpg(state)
 
     def run(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         height = height_image(zoomed(torch.from_numpy(inputs["height"][0, 0])))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            q = network(None, height.contiguous(memory_format=order)).flatten(0, 1)
+            q = network(None, height.contiguous(memory_format=torch.channels_last)).flatten(0, 1)
         # What is expected to be worth less than nothing is worth nothing.
         return {"q": cell_values(q.float()).clamp_min(0)[None].numpy()}
 

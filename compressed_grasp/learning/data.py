@@ -99,7 +99,18 @@ def pictures(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def accuracy(run: Run, trials: Trials) -> dict[str, float]:
-    """Compare a network's grasp values with what grasps came to.
+    """Compare a network's grasp values with what grasps came to; see `scores`."""
+    values = np.empty(len(trials.grasps), np.float32)
+    for state, height in enumerate(trials.heights):
+        tried = np.flatnonzero(trials.grasps[:, 0] == state)
+        q = run({"height": to_metres(height)[None, None]})["q"][0]
+        _, row, column, angle, _ = trials.grasps[tried].T
+        values[tried] = q[ANGLES + angle, row, column]
+    return scores(trials.grasps, values)
+
+
+def scores(grasps: NDArray[np.int32], values: NDArray[np.float32]) -> dict[str, float]:
+    """Compare values (n,) of grasps (n, 5), as of `Trials`, with what they came to.
 
     Returns:
         auc: probability that a grasp that succeeds has a higher value than one that fails.
@@ -107,17 +118,13 @@ def accuracy(run: Run, trials: Trials) -> dict[str, float]:
             were tried, succeeds; of states where one does and one does not.
         brier: mean square of the difference of value and success.
     """
-    values = np.empty(len(trials.grasps), np.float32)
     best = []
-    for state, height in enumerate(trials.heights):
-        tried = np.flatnonzero(trials.grasps[:, 0] == state)
-        q = run({"height": to_metres(height)[None, None]})["q"][0]
-        _, row, column, angle, _ = trials.grasps[tried].T
-        values[tried] = q[ANGLES + angle, row, column]
-        success = trials.grasps[tried, 4]
+    for state in np.unique(grasps[:, 0]):
+        tried = grasps[:, 0] == state
+        success = grasps[tried, 4]
         if 0 < success.sum() < len(success):
             best.append(success[values[tried].argmax()])
-    success = trials.grasps[:, 4].astype(bool)
+    success = grasps[:, 4].astype(bool)
     return {
         "auc": _auc(values, success),
         "best_grasp": float(np.mean(best)),

@@ -57,7 +57,8 @@ class Scene:
             return answer
 
         matcher.refine = counted
-        return matcher
+        counting: Matcher = matcher
+        return counting
 
 
 def test_matching_ends_where_it_agrees_with_the_guess() -> None:

@@ -127,7 +127,7 @@ def test_broken_input_costs_no_more_than_itself(bundle: Path, tmp_path: Path) ->
 
         # Depth of another size is left out; without any a picture is tracked, too.
         assert is_known(slam.ask(2, depth=shots()[2].depth[::2, ::2]))
-        assert slam.matching("publish depth that is registered")
+        slam.until(lambda: slam.matching("publish depth that is registered"), "the refusal")
         assert is_known(slam.ask(3, depth=None))
 
         # A covered lens: where the camera is, is not known, and then it is.
