@@ -123,12 +123,12 @@ def main() -> None:
     try:
         for number in range(args.decisions):
             begin = again = time.monotonic()
-            picture = shown[number // max(every // PILES, 1) % PILES]
+            color, depth, info = shown[number // max(every // PILES, 1) % PILES]
             first = stamp + 1
             while viewer.answered < first:
                 if time.monotonic() >= again:  # at first nobody is there yet
                     stamp += 1
-                    viewer.show(*picture, stamp=stamp)
+                    viewer.show(color, depth, info, stamp)
                     again += 1
                 executor.spin_once(timeout_sec=0.05)
                 if time.monotonic() > begin + PATIENCE_S:

@@ -79,7 +79,7 @@ def test_nothing_is_pushed_out_of_the_workspace() -> None:
 def test_what_changed_nothing_is_not_repeated_until_nothing_is_left() -> None:
     network, view = Network(), seen((50, 54, 70, 74))
     policy = QPolicy(network, push_below=0.0)
-    useless = []
+    useless: list[Action] = []
     while (action := policy.decide(view, WORKSPACE, useless).action) is not None:
         for other in useless:
             apart = np.linalg.norm(action.waypoints[1] - other.waypoints[1])
