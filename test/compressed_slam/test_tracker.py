@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -72,11 +73,19 @@ def test_looking_around_fast_is_followed(mode: str) -> None:
 
 def test_a_loop_is_closed_beside_tracking_and_odometry_does_not_jump() -> None:
     # The frontend looks at so few keyframes, and so wrong matches, that it drifts.
-    drive = Drive("rgbd", noise=0.3, window=6)(walk("loop", 1, 7.0, 12.0))
+    shots = walk("loop", 1, 7.0, 12.0)
+    drive = Drive("rgbd", noise=0.3, window=6)(shots)
+    drifted = drive.error(drive.said("odometry"))
+    # The whole map is refined in a thread, which may take longer than the end of the walk.
+    for second in range(1, 50):
+        closed = drive.error()
+        if closed < 0.5 * drifted:
+            break
+        time.sleep(0.1)
+        drive([replace(shots[-1], stamp=shots[-1].stamp + second * SECOND)])
+    assert closed < 0.5 * drifted
     odometry, pose = drive.said("odometry"), drive.said("pose")
-    closed = drive.tracker.trajectory()
     drive.tracker.finish()
-    assert drive.error(closed) < 0.5 * drive.error(odometry)
 
     def longest_step(positions: np.ndarray) -> float:
         return np.linalg.norm(np.diff(positions, axis=0), axis=1).max()
