@@ -75,6 +75,7 @@ class Inputs:
         self._pairing = Pairing(self._first, [], [])
         self._unpaired = 0
         self._camera_info: dict[str, Calibration | MessageError | None] = {}
+        self._newest: CameraFrame | None = None
         self._last_stamp: int | None = None
         # By input, kind and QoS, not by topic: two inputs may be remapped to the same one.
         self._subscriptions: dict[tuple[str, ...], Subscription[Any]] = {}
@@ -135,6 +136,7 @@ class Inputs:
         self._timers.clear()
         self.forget()
         self._camera_info.clear()
+        self._newest = None
         self.last_received = self.age_s = None
 
     def forget(self) -> None:
@@ -181,7 +183,10 @@ class Inputs:
 
     def _subscribe_camera_info(self, name: str, topic: str, qos: QoSProfile) -> None:
         def keep(message: Any, _: object) -> None:  # noqa: ANN401
-            self._camera_info[name] = self._cameras.read(name, message)
+            self._camera_info[name] = read = self._cameras.read(name, message)
+            # The newest frame may be asked about later: it gets what it came before.
+            if self._newest is not None and name not in self._newest.camera_info:
+                self._newest.camera_info = {**self._newest.camera_info, name: read}
 
         # Only the newest camera info counts: of those between nothing is lost.
         self._subscriptions[name, topic, qos.durability.name] = create_subscription(
@@ -264,6 +269,7 @@ class Inputs:
         frame: CameraFrame = found.pop(self._first)
         frame.messages |= found
         frame.camera_info = dict(self._camera_info)
+        self._newest = frame
         return frame
 
     def _begin_anew(self, back_ns: int) -> None:

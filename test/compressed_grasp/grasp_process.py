@@ -109,10 +109,18 @@ class Client:
         self.spin(0.5)
         return seen
 
-    def show(self, depth: np.ndarray | Image | None, *, color: bool = True, late: int = 0) -> int:
+    def show(
+        self,
+        depth: np.ndarray | Image | None,
+        *,
+        color: bool = True,
+        late: int = 0,
+        info: bool = True,
+    ) -> int:
         """Publish what a camera sees, depth `late` seconds after the colour; return the stamp."""
         self._second += 10
-        self._publish_info()
+        if info:
+            self._publish_info()
         if depth is not None:
             message = depth if isinstance(depth, Image) else image(depth, "32FC1")
             self.depth.publish(self._stamped(message, late))
