@@ -67,7 +67,8 @@ def test_compiled_functions_run_where_nothing_can_be_kept(tmp_path: Path) -> Non
     (tmp_path / "__pycache__").write_text("")
     program = (
         "import numpy as np, correlation_kernels as k; out = np.zeros((49, 1), 'f');"
-        "k.look_up_volume(np.ones((1, 9, 9), 'f'), np.full((1, 2), 4, 'f'), 1.0, out);"
+        "one = np.ones((1, 1), 'f'); target = np.ones((9, 9, 1), 'f');"
+        "k.look_up_maps(one, target, np.full((1, 2), 4, 'f'), 1.0, out);"
         "print(out.sum(), k.__file__)"
     )
     environment = {key: value for key, value in os.environ.items() if key not in OF_THE_USER}
