@@ -88,6 +88,14 @@ SLAM = NodeInterface(
     camera_pose=True,
     settings=(
         Setting(
+            "threads",
+            default=1,
+            description="processor threads of each network, in each of the node's three threads; 0 "
+            "takes all cores",
+            low=0,
+            high=256,
+        ),
+        Setting(
             "camera_mode",
             default="rgbd",
             description="mono: image alone, without a scale; rgbd: with depth; stereo: with "

@@ -90,7 +90,8 @@ class NodeInterface:
             back do by themselves. With `DECIDE`, the node answers on request, or every frame: the
             parameter `mode` says which. Without it, it answers every frame.
         camera_pose: whether it asks where the camera is: by TF, or the parameter `camera_pose`.
-        settings: its own parameters; `parameters` has the common ones too.
+        settings: its own parameters; `parameters` has the common ones too, but for those whose
+            names are here.
         models: of a bundle, by name, that it runs; none named: the one called as the skill.
     """
 
@@ -147,7 +148,9 @@ class NodeInterface:
             MODE: DECIDE in self.services,
             CAMERA_POSE: self.camera_pose,
         }
-        return (*COMMON, *(one for one, concerns in special.items() if concerns), *self.settings)
+        common = (*COMMON, *(one for one, concerns in special.items() if concerns))
+        own = {one.name: one for one in self.settings}
+        return (*(own.pop(one.name, one) for one in common), *own.values())
 
     def resolve(self, topic: str) -> str:
         """Return the absolute name of a topic or service where nothing is remapped."""

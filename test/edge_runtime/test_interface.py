@@ -13,6 +13,7 @@ from edge_runtime.compressed_images import MAX_PIXELS
 from edge_runtime.engine import AUTO, PROVIDERS
 from edge_runtime.errors import SettingError
 from edge_runtime.interface import DECIDE, Input, NodeInterface
+from edge_runtime.setting import Setting
 from edge_runtime.transform_text import parse_pose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,9 @@ def test_parameters_are_those_that_concern_the_node() -> None:
     assert names(Input("depth", "depth")) == {"depth_transport", "slop"}
     assert names(Input("right/image", "right colour")) == {"slop"}
     assert names(services=(DECIDE,), camera_pose=True) == {"mode", "camera_pose"}
+    own = Setting("threads", default=1, description="of three")
+    node = NodeInterface("n", "n_node", "s", (IMAGE,), (), settings=(own,))
+    assert [one for one in node.parameters if one.name == "threads"] == [own]
 
 
 @pytest.mark.parametrize(
