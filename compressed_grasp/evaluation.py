@@ -31,6 +31,7 @@ from edge_worlds.tabletop.camera import (
     crop_to_workspace,
     oblique_camera,
 )
+from edge_worlds.tabletop.packing import tight_row
 from edge_worlds.tabletop.scene import random_pile, read_scene
 from edge_worlds.tabletop.shapes import read_mesh
 from edge_worlds.tabletop.world import TabletopWorld
@@ -99,6 +100,14 @@ class GraspEvaluation:
             metavar="N",
             help="also random piles of so many objects: of --meshes if given, else drawn",
         )
+        parser.add_argument(
+            "--rows",
+            type=int,
+            nargs="+",
+            default=[],
+            metavar="N",
+            help="also rows of so many boxes (2 to 5) that must be pushed apart to be grasped",
+        )
         parser.add_argument("--runs", type=int, default=30, help="of each scene (default: 30)")
         parser.add_argument(
             "--policy",
@@ -128,7 +137,7 @@ class GraspEvaluation:
         """
         makers = _scenes(args)
         if args.runs < 1 or not makers:
-            message = f"{args.runs} runs of {len(makers)} scenes; give --scenes or --piles, --runs"
+            message = f"{args.runs} runs of {len(makers)} scenes; give --scenes, --piles or --rows"
             raise SettingError(message)
         for policy in _policies(args):
             option = _network_option(policy)
@@ -226,6 +235,8 @@ def _scenes(args: Namespace) -> dict[str, SceneMaker]:
     shapes = [read_mesh(file) for file in sorted(meshes.glob("*.obj"))] if meshes else []
     for count in args.piles:
         makers[f"pile-{count}"] = partial(random_pile, count=count, shapes=shapes)
+    for count in args.rows:
+        makers[f"row-{count}"] = partial(tight_row, count=count)
     return makers
 
 

@@ -1,4 +1,4 @@
-"""Packed scenes: blocks of any shape that were pushed together until they touch."""
+"""Packed scenes: blocks of any shape pushed together until they touch, and rows of long boxes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_worlds.tabletop.scene import COLORS, HALF_WORKSPACE, Scene, SceneObject, turn
-from edge_worlds.tabletop.shapes import random_shape
+from edge_worlds.tabletop.shapes import box, random_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,8 @@ _FAR = 0.4  # metres between the middles of two blocks that certainly do not tou
 _STEP = 0.0005  # metres
 _GAP = (0.0003, 0.002)  # metres between neighbours
 _LIE_DOWN = 0.3  # share of the blocks
+_ROW_BOX = (0.115, 0.057, 0.03), (0.145, 0.068, 0.055)  # least and largest extents [m]
+_ROW_SHIFT = 0.008  # metres by which a box of a row lies before or behind its neighbours
 
 
 def packed_blocks(
@@ -65,6 +67,31 @@ def packed_blocks(
         position = np.array([*place, -points[:, 2].min()])
         objects.append(SceneObject(shape, color, position, rotation))
     return Scene("packed_blocks", _put_on_table(objects, outlines, rng))
+
+
+def tight_row(rng: np.random.Generator, count: int) -> Scene:
+    """Draw boxes side by side that can be grasped one by one, but only when they were moved apart.
+
+    Jaws of 110 mm reach neither over a box's length nor across two boxes, and no finger goes
+    between two. Where a box is higher than its neighbour, a push over that one meets it.
+
+    Args:
+        rng: what chance there is.
+        count: of boxes, 2 to 5; more reach out of the workspace.
+    """
+    heading = turn(2, rng.uniform(0, 2 * np.pi))
+    objects: list[SceneObject] = []
+    outlines: list[NDArray[np.float64]] = []
+    side = 0.0
+    for k in range(count):
+        extents = rng.uniform(*_ROW_BOX)
+        shape = box(*extents)
+        shifted = rng.uniform(-_ROW_SHIFT, _ROW_SHIFT)
+        middle = heading @ (shifted, side + extents[1] / 2, extents[2] / 2)
+        side += extents[1] + rng.uniform(*_GAP)
+        outlines.append((shape.points() @ heading.T + middle)[:, :2])
+        objects.append(SceneObject(shape, tuple(COLORS[k % len(COLORS)]), middle, heading))
+    return Scene("tight_row", _put_on_table(objects, outlines, rng))
 
 
 def _meet(

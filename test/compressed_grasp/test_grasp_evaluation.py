@@ -65,6 +65,13 @@ def test_runs_are_put_together_by_policy_and_scene(tmp_path: Path) -> None:
     assert picture.shape[2] == 3
 
 
+def test_rows_of_so_many_boxes_are_a_scene() -> None:
+    args = parsed("--rows", "2", "3", "--runs", "1", "--policy", "random-grasp")
+    trials = GraspEvaluation().trials(args)
+    assert sorted(trials) == ["random-grasp row-2 000", "random-grasp row-3 000"]
+    assert trials["random-grasp row-2 000"]()["objects"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import SettingError
-from edge_worlds.tabletop.packing import packed_blocks
+from edge_worlds.tabletop.gripper import RG2
+from edge_worlds.tabletop.packing import packed_blocks, tight_row
 from edge_worlds.tabletop.scene import (
     HALF_WORKSPACE,
     Scene,
@@ -242,3 +243,24 @@ def test_packed_blocks_stand_against_each_other_and_stay_there() -> None:
         distances = np.linalg.norm(start[:4, None, :2] - start[None, :4, :2], axis=-1)
         assert np.sort(distances, axis=1)[:, 1].max() < 0.13  # each has a neighbour
     assert stayed >= 5  # the others roll or fall over, as round and narrow ones do
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_box_of_a_tight_row_can_be_grasped_when_it_was_pushed_out(count: int) -> None:
+    scene = tight_row(np.random.default_rng(count), count)
+    world = TabletopWorld(scene)
+    assert np.abs(world.positions - [each.position for each in scene.objects]).max() < 1e-3
+    corners = [each.shape.points() @ each.rotation.T + each.position for each in scene.objects]
+    assert np.abs(np.concatenate(corners)[:, :2]).max() < HALF_WORKSPACE
+    length, width, height = np.ptp(scene.objects[1].shape.points(), axis=0)
+    beside = np.ptp(scene.objects[0].shape.points(), axis=0)[1]
+    assert width < RG2.opening < min(length, width + beside)
+    along, across = scene.objects[1].rotation[:, 0], scene.objects[1].rotation[:, 1]
+    angle = float(np.arctan2(across[1], across[0]))
+    middle = np.array([*world.positions[1, :2], height - 0.03])
+
+    assert world.grasp(middle, angle).stopped
+
+    world.push(middle * (1, 1, 0) + (0, 0, 0.01) - (length / 2 + 0.02) * along, angle - np.pi / 2)
+    out = np.array([*world.positions[1, :2], height - 0.03]) + (length / 2 - 0.025) * along
+    assert world.grasp(out, angle).taken == 1
