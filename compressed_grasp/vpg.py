@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from compressed_grasp.q_policy import Run
 
 ROTATIONS = 16
+_JAW_ANGLES = 8  # jaws half a turn on are the same
 _GROWTH, _BOTTLENECK = 32, 128  # channels of a dense layer
 _BLOCKS = (6, 12, 24, 16)  # layers of DenseNet-121
 _FIRST = 64
 _CLASSES = 1000  # of ImageNet; the classifier is loaded and not used
 _FEATURES = 1024
 _SIDE, _ZOOMED, _PADDED = 224, 448, 640  # pixels
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of colour 0..1
 _HEIGHT_MEAN, _HEIGHT_STD = 0.01, 0.03  # metres
 _STRIDE = 16  # of what is upsampled
 # Dense layers in checkpoints of older torchvision: norm.1, now norm1.
@@ -96,23 +96,6 @@ class VPGNet(nn.Module):
             value, scale_factor=_STRIDE, mode="bilinear", align_corners=True
         )[0, 0]
 
-    def q_maps(self, color: Tensor | None, height: Tensor) -> Tensor:
-        """Return the values (32, 224, 224) of all actions: 16 pushes, 16 grasps.
-
-        Args:
-            color: (224, 224, 3) uint8 RGB map, cells of 2 mm; None as in `values`.
-            height: (224, 224) metres above the table, unseen 0.
-        """
-        image = None if color is None else color_image(color)
-        values: Tensor = self(image, height_image(height))
-        return _cropped(values).flatten(0, 1)
-
-
-def color_image(color: Tensor) -> Tensor:
-    """Return (224, 224, 3) uint8 RGB as (1, 3, 640, 640) normalised; beyond the map it is black."""
-    mean, std = (color.new_tensor(each, dtype=torch.float32) for each in (_MEAN, _STD))
-    return _padded((color / 255 - mean) / std, (0 - mean) / std)
-
 
 def height_image(height: Tensor) -> Tensor:
     """Return heights (224, 224) [m] as (1, 3, 640, 640) normalised; beyond the map is the table."""
@@ -133,7 +116,7 @@ def cell_values(values: Tensor) -> Tensor:
 def load_run(file: Path) -> Run:
     """Return what `QPolicy` asks for Q maps: the network of a file, which sees heights only.
 
-    It computes in bfloat16, as when it was trained.
+    It computes in bfloat16, as when it was trained, and grasps for half of the turns.
 
     Raises:
         SettingError: The file is none of a state dict of this network.
@@ -144,12 +127,15 @@ def load_run(file: Path) -> Run:
         reason = " ".join(str(error).split())
         message = f"'{file}' holds no state dict of VPG's reinforcement network: {reason}"
         raise SettingError(message) from error
-    network = load_vpg(state)
+    network = load_vpg(state).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(inputs: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
         height = height_image(zoomed(torch.from_numpy(inputs["height"][0, 0])))
+        height = height.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            q = network(None, height.contiguous(memory_format=torch.channels_last)).flatten(0, 1)
+            pushes = [network.values("push", None, height, k) for k in range(ROTATIONS)]
+            grasps = [network.values("grasp", None, height, k) for k in range(_JAW_ANGLES)]
+        q = torch.stack([*pushes, *grasps, *grasps])
         # What is expected to be worth less than nothing is worth nothing.
         return {"q": cell_values(q.float()).clamp_min(0)[None].numpy()}
 

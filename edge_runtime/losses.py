@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_MOST = 1 << 30
+"""Losses of one report; more are no number of messages.
+
+Where an image of which a part is missing is given up after a whole one with a higher number has
+come, the best-effort reader of Fast DDS (3.2 to 3.6, `StatelessReader::process_data_frag_msg`)
+subtracts the numbers the wrong way about, limits the result to 2^31 - 1 and adds that to a signed
+32-bit count, which may become negative and reaches us as 2^64 less so many.
+"""
+
 
 class Losses:
     """The losses of one subscription, told by gaps in sequence numbers and by the middleware.
@@ -43,9 +52,10 @@ class Losses:
             self._tell()
 
     def reported(self, count: int) -> None:
-        """Take losses that the middleware reports by itself."""
-        self._events += count
-        self._tell()
+        """Take losses that the middleware reports by itself, if it can count."""
+        if count < _MOST:
+            self._events += count
+            self._tell()
 
     def _tell(self) -> None:
         new = max(self._gaps, self._events) - self._told

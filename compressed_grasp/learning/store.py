@@ -31,11 +31,13 @@ class TrialStore:
         folder: where they lie.
         seed: shard k is determined by it, k, and the proposer.
         scenes: of a shard.
+        colored: whether shards that it makes hold colours, too.
     """
 
     folder: Path
     seed: int
     scenes: int = 10
+    colored: bool = False
 
     def path(self, number: int) -> Path:
         """Return the file of a shard."""
@@ -48,12 +50,15 @@ class TrialStore:
     def make(self, number: int, propose: Proposer | None = None) -> None:
         """Make a shard: try grasps and pushes in some scenes."""
         rng = np.random.default_rng((self.seed, number))
-        self.write(number, make_trials(rng, self.scenes, propose))
+        self.write(number, make_trials(rng, self.scenes, propose, colored=self.colored))
 
     def write(self, number: int, trials: Trials) -> None:
         """Write a shard: its SHA-256, then the arrays as NPZ."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: getattr(trials, name) for name in _FIELDS})
+        arrays = {name: getattr(trials, name) for name in _FIELDS}
+        if trials.colors is not None:
+            arrays["colors"] = trials.colors
+        np.savez_compressed(buffer, **arrays)
         content = buffer.getvalue()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.path(number), hashlib.sha256(content).digest() + content)
@@ -77,7 +82,7 @@ class TrialStore:
 
     def _read(self, number: int) -> Trials:
         with np.load(io.BytesIO(self._require(number)), allow_pickle=False) as arrays:
-            return Trials(**{name: arrays[name] for name in _FIELDS})
+            return Trials(**arrays)
 
     def _require(self, number: int) -> bytes:
         content = self._content(number)

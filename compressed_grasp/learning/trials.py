@@ -56,12 +56,14 @@ class Trials:
         pushes: (n, 5) int32: state, row, column, angle, and where `after` shows what came of it;
             -1 where nothing changed, or an object was pushed out of the workspace.
         after: (changed, 112, 112) uint8, as `heights`.
+        colors: (states, 112, 112, 3) uint8 RGB, 0 where unseen; None where they were not recorded.
     """
 
     heights: NDArray[np.uint8]
     grasps: NDArray[np.int32]
     pushes: NDArray[np.int32]
     after: NDArray[np.uint8]
+    colors: NDArray[np.uint8] | None = None
 
 
 def to_millimetres(seen: HeightMap) -> NDArray[np.uint8]:
@@ -78,9 +80,18 @@ def to_metres(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
     return metres
 
 
-def make_trials(rng: np.random.Generator, scenes: int, propose: Proposer | None = None) -> Trials:
-    """Try grasps and pushes in scenes drawn at random, in up to four states of each."""
-    parts = [part for _ in range(scenes) for part in _scene_trials(rng, propose)]
+def make_trials(
+    rng: np.random.Generator,
+    scenes: int,
+    propose: Proposer | None = None,
+    *,
+    colored: bool = False,
+) -> Trials:
+    """Try grasps and pushes in scenes drawn at random, in up to four states of each.
+
+    `colored` records colours, too; the trials are the same.
+    """
+    parts = [part for _ in range(scenes) for part in _scene_trials(rng, propose, colored=colored)]
     return join(parts)
 
 
@@ -95,17 +106,21 @@ def join(parts: Sequence[Trials]) -> Trials:
         pushes.append(moved)
         states += len(part.heights)
         changes += len(part.after)
+    colors = [part.colors for part in parts if part.colors is not None]
     return Trials(
         np.concatenate([part.heights for part in parts]),
         np.concatenate(grasps),
         np.concatenate(pushes),
         np.concatenate([part.after for part in parts]),
+        np.concatenate(colors) if len(colors) == len(parts) else None,
     )
 
 
-def _scene_trials(rng: np.random.Generator, propose: Proposer | None) -> Iterator[Trials]:
+def _scene_trials(
+    rng: np.random.Generator, propose: Proposer | None, *, colored: bool
+) -> Iterator[Trials]:
     world = TabletopWorld(draw_scene(rng))
-    table = SimulatedTable(world, draw_camera(rng), SPACE, draw_faults(rng), rng, colored=False)
+    table = SimulatedTable(world, draw_camera(rng), SPACE, draw_faults(rng), rng, colored=colored)
     for _ in range(_STATES):
         if not table.remaining:
             return
@@ -134,6 +149,7 @@ def _scene_trials(rng: np.random.Generator, propose: Proposer | None) -> Iterato
             _rows(grasps, successes),
             _rows(pushes, shown),
             np.stack(after) if after else np.empty((0, *SPACE.shape), np.uint8),
+            seen.color[None] if colored else None,
         )
         world.restore(state)
         chosen = _next_action(grasps, successes, pushes, shown, rng)

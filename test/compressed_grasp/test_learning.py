@@ -63,6 +63,23 @@ def test_trials_are_made_again_where_a_shard_was_cut_off(tmp_path: Path) -> None
     assert (trials.heights[state, row, column] >= 10).all()
 
 
+def test_trials_with_colours_are_the_same(tmp_path: Path) -> None:
+    plain, colored = (TrialStore(tmp_path / str(c), 4, 1, colored=c) for c in (False, True))
+    for store in (plain, colored):
+        store.make(0)
+    # Twice, as shards of either kind are put together.
+    expected, trials = plain.read([0, 0]), colored.read([0, 0])
+    assert expected.colors is None
+    assert np.array_equal(trials.heights, expected.heights)
+    assert np.array_equal(trials.grasps, expected.grasps)
+    assert np.array_equal(trials.after, expected.after)
+    assert trials.colors is not None
+    assert trials.colors.shape == (*trials.heights.shape, 3)
+    # 255: no height was seen there.
+    assert ((trials.colors > 0).any(axis=3) == (trials.heights < 255)).mean() > 0.99
+    assert (trials.colors.std(axis=3) > 10).any()
+
+
 def test_an_action_turns_with_the_picture() -> None:
     heights = np.zeros((1, SIDE, SIDE), np.uint8)
     heights[0, 50:55, 40:45], heights[0, 50:55, 58:63] = 100, 200

@@ -78,6 +78,15 @@ def test_losses_are_gaps_of_each_publisher_and_what_the_middleware_reports() -> 
     assert told == [1, 3, 2]
 
 
+def test_losses_that_the_middleware_miscounts_are_not_believed() -> None:
+    told: list[int] = []
+    losses = Losses(told.append, has_one_publisher=lambda: True)
+    # As Fast DDS reported them when parts of large images were lost between small ones.
+    for count in (20, 2**31 - 1, 2**64 - 2**31, 2**31 + 20, 1):
+        losses.reported(count)
+    assert told == [20, 1]
+
+
 @pytest.mark.parametrize(("publishers", "lost"), [(1, [496]), (2, [])])
 def test_numbers_without_a_publisher_are_a_row_only_if_there_is_one(
     publishers: int, lost: list[int]
