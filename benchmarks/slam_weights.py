@@ -1,0 +1,98 @@
+"""Which of several checkpoints of SLAM is best: positions of tracked recordings, and flow of pairs.
+
+    python benchmarks/slam_weights.py CHECKPOINT ... [--rooms 2] [--threads 1]
+        [--sequences FOLDER[@FIRST:END[:EVERY]] ...] [--mono FOLDER[@FIRST:END[:EVERY]] ...]
+
+Float32 in torch, pictures of 320x240. First the flow of pairs of the rooms and of `fr3_cabinet`,
+none of which are trained on (share of the visible samples off by less than a pixel). Then ATE in
+metres: RGB-D aligned rigidly, a single camera (`--mono`, and every room once more) with scale; a
+frame that was lost counts as where the camera was last known to be. The rooms are those of
+`compress evaluate slam --rooms`. The last line is the geometric mean of the ATE over all
+recordings, as a share of the first checkpoint's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+
+from compressed_slam.offline.accuracy import pair_flow
+from compressed_slam.offline.evaluating import open_part
+from compressed_slam.offline.recorded import walk_room
+from compressed_slam.offline.tracking_accuracy import track
+from compressed_slam.skill import SlamSkill
+from compressed_slam.training.accuracy import FlowErrors
+from compressed_slam.training.data import SlamData, judged_pairs
+from edge_compression.checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compressed_slam.network import DroidNet
+    from compressed_slam.offline.recorded import Recording
+    from compressed_slam.training.pair_network import PairNetwork
+
+DATA = Path("../shared/data/slam")
+SEQUENCES = [str(DATA / name) for name in ("redkitchen@200:400:2", "fr1_rpy", "fr3_cabinet")]
+MONO = SEQUENCES[:1]
+FIRST_ROOM = 900_000
+
+
+def flow(networks: list[DroidNet]) -> list[float]:
+    """Return the share of samples within a pixel, by network."""
+    data = SlamData(rooms=0, held_out_rooms=2, held_out_sequences=(DATA / "fr3_cabinet",))
+    errors = [FlowErrors() for _ in networks]
+    for kind, pair in judged_pairs(data, "held_out"):
+        for found, network in zip(errors, networks, strict=True):
+            found.add(kind, *pair_flow(network, pair.first, pair.second), pair.flow)
+    return [found.metrics()["within_1px"] for found in errors]
+
+
+def recordings(args: argparse.Namespace) -> list[Callable[[], Recording]]:
+    """Return what opens the recordings."""
+    rooms = range(FIRST_ROOM, FIRST_ROOM + args.rooms)
+    return [
+        *(partial(open_part, text, "rgbd") for text in args.sequences),
+        *(partial(open_part, text, "mono") for text in args.mono),
+        *(partial(walk_room, seed, mode) for seed in rooms for mode in ("rgbd", "mono")),
+    ]
+
+
+def main() -> None:
+    """Track and print a table, a column for each checkpoint."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("--rooms", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sequences", nargs="*", default=SEQUENCES)
+    parser.add_argument("--mono", nargs="*", default=MONO)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    skill = SlamSkill()
+    loaded = [cast("PairNetwork", load_checkpoint(path, skill)) for path in args.checkpoints]
+    networks = [network.droid.eval() for network in loaded]
+    _print("", *map(str, args.checkpoints))
+    _print(*["---"] * (len(networks) + 1))
+    _print("flow within 1 px", *(f"{share:.3f}" for share in flow(networks)))
+    errors = []
+    for opened in recordings(args):
+        recording = opened()
+        found = [track(network, recording) for network in networks]
+        errors.append([each.ate for each in found])
+        cells = (f"{each.ate:.4f} ({100 * each.tracked:.0f} %)" for each in found)
+        _print(f"{recording.name}, {recording.mode}", *cells)
+    means = np.exp(np.log(errors).mean(axis=0))
+    _print("mean ATE of the first's", *(f"{mean / means[0]:.3f}" for mean in means))
+
+
+def _print(*cells: str) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
