@@ -1,6 +1,6 @@
 """Which of several weights of SLAM are best: positions of tracked recordings, and flow of pairs.
 
-    python benchmarks/slam_weights.py CHECKPOINT|BUNDLE ... [--rooms 2] [--threads 1]
+    python benchmarks/slam_weights.py CHECKPOINT|BUNDLE ... [--rooms 2] [--pairs 32] [--threads 1]
         [--sequences FOLDER[@FIRST:END[:EVERY]] ...] [--mono FOLDER[@FIRST:END[:EVERY]] ...]
 
 Checkpoints in float32 by torch, of bundles the INT8 engines; pictures of 320x240. First the flow of
@@ -54,9 +54,10 @@ def opened(path: Path, threads: int) -> Networks:
     return cast("PairNetwork", load_checkpoint(path, SlamSkill())).droid.eval()
 
 
-def flow(networks: list[Networks]) -> list[float]:
-    """Return the share of samples within a pixel, by network."""
-    data = SlamData(rooms=0, held_out_rooms=2, held_out_sequences=(DATA / "fr3_cabinet",))
+def flow(networks: list[Networks], pairs: int) -> list[float]:
+    """Return the share of samples within a pixel, by network; of so many pairs of each kind."""
+    sequences = (DATA / "fr3_cabinet",)
+    data = SlamData(rooms=0, held_out_rooms=2, held_out_sequences=sequences, judged_pairs=pairs)
     errors = [FlowErrors() for _ in networks]
     for kind, pair in judged_pairs(data, "held_out"):
         for found, network in zip(errors, networks, strict=True):
@@ -79,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("weights", type=Path, nargs="+", help="checkpoints or bundles")
     parser.add_argument("--rooms", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=32, help="of each kind; 0 for no flow")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sequences", nargs="*", default=SEQUENCES)
     parser.add_argument("--mono", nargs="*", default=MONO)
@@ -87,7 +89,9 @@ def main() -> None:
     networks = [opened(path, args.threads) for path in args.weights]
     _print("", *map(str, args.weights))
     _print(*["---"] * (len(networks) + 1))
-    _print("flow within 1 px", *(f"{share:.3f}" for share in flow(networks)))
+    if args.pairs:
+        shares = flow(networks, args.pairs)
+        _print("flow within 1 px", *(f"{share:.3f}" for share in shares))
     errors = []
     for make in recordings(args):
         recording = make()
