@@ -76,12 +76,13 @@ def consistent(there: Cells, back: Cells) -> NDArray[np.bool_]:
     height, width = there.shape[:2]
     samples = map_samples((width * STRIDE, height * STRIDE)) / STRIDE
     nearest = np.rint(samples + there).astype(np.int64)
-    inside: NDArray[np.bool_] = ((nearest >= 0) & (nearest < (width, height))).all(-1)
+    inside: NDArray[np.bool_] = np.all((nearest >= 0) & (nearest < (width, height)), axis=-1)
     x, y = np.moveaxis(np.where(inside[..., None], nearest, 0), -1, 0)
     returned = back[y, x]
     lengths = np.square(STRIDE * there).sum(-1) + np.square(STRIDE * returned).sum(-1)
     missed = np.square(STRIDE * (there + returned)).sum(-1)
-    return inside & (missed < _RELATIVE * lengths + _ABSOLUTE)
+    agrees: NDArray[np.bool_] = missed < _RELATIVE * lengths + _ABSOLUTE
+    return inside & agrees
 
 
 def read_video(folder: Path, size: tuple[int, int]) -> list[Picture]:

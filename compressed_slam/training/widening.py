@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -41,12 +41,15 @@ def widen(narrow: DroidNet, wide: DroidNet) -> None:
         layer = large[name]
         reads = _copied(name, ins.get(name, [(small.in_channels, layer.in_channels)]))
         gives = _copied(name, outs.get(name, [(small.out_channels, layer.out_channels)]))
-        weight, bias = _shared_out(small.weight[gives], reads), small.bias[gives]
+        biases = cast(
+            "tuple[Tensor, Tensor]", (small.bias, layer.bias)
+        )  # every convolution has one
+        weight, bias = _shared_out(small.weight[gives], reads), biases[0][gives]
         if name == "fnet.conv2":
             scale = gives.bincount()[gives].rsqrt()
             weight, bias = scale[:, None, None, None] * weight, scale * bias
         layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
+        biases[1].copy_(bias)
 
 
 def _convolutions(network: DroidNet) -> Iterator[tuple[str, nn.Conv2d]]:
