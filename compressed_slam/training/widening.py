@@ -41,15 +41,14 @@ def widen(narrow: DroidNet, wide: DroidNet) -> None:
         layer = large[name]
         reads = _copied(name, ins.get(name, [(small.in_channels, layer.in_channels)]))
         gives = _copied(name, outs.get(name, [(small.out_channels, layer.out_channels)]))
-        biases = cast(
-            "tuple[Tensor, Tensor]", (small.bias, layer.bias)
-        )  # every convolution has one
-        weight, bias = _shared_out(small.weight[gives], reads), biases[0][gives]
+        # Every convolution has a bias.
+        given, wanted = cast("tuple[Tensor, Tensor]", (small.bias, layer.bias))
+        weight, bias = _shared_out(small.weight[gives], reads), given[gives]
         if name == "fnet.conv2":
             scale = gives.bincount()[gives].rsqrt()
             weight, bias = scale[:, None, None, None] * weight, scale * bias
         layer.weight.copy_(weight)
-        biases[1].copy_(bias)
+        wanted.copy_(bias)
 
 
 def _convolutions(network: DroidNet) -> Iterator[tuple[str, nn.Conv2d]]:
