@@ -58,6 +58,14 @@ class SlamSkill:
 
         return PairNetwork(**_network_arguments(**config))
 
+    def widened(self, network: nn.Module, config: Mapping[str, Any]) -> nn.Module:
+        """See `compressed_slam.training.widening`."""
+        from compressed_slam.training.widening import widen
+
+        wide = self.build_network(config)
+        widen(_pairs(network).droid, _pairs(wide).droid)
+        return wide
+
     def network_config(self, network: nn.Module) -> dict[str, Any]:
         """Read the widths off the layers, which pruning may have narrowed."""
         pairs = _pairs(network)

@@ -185,7 +185,9 @@ class _Fed(nn.Module):
 
 def _graph(model: ExportModel) -> tuple[tp.DependencyGraph, list[nn.Module]]:
     """Return the graph, and layers of it that are not the network's."""
-    inputs = tuple(model.examples[0].values())
+    # Channels are the same in all examples, and the smallest is traced soonest.
+    smallest = min(model.examples, key=lambda each: sum(x.numel() for x in each.values()))
+    inputs = tuple(smallest.values())
     fed = _Fed(model.network, inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters outside modules, which it handles

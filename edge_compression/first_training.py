@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,7 +13,7 @@ from edge_compression.checkpoint import load_checkpoint, save_checkpoint
 from edge_compression.console import say
 from edge_compression.export import check_against_torch, export
 from edge_compression.job import EVALUATIONS, supervised
-from edge_compression.protocol import OwnTrainer, TrainedNetwork
+from edge_compression.protocol import OwnTrainer, TrainedNetwork, WidenableSkill
 from edge_compression.results import TrainingReport
 from edge_compression.training import train
 from edge_compression.training_report import render_training
@@ -21,6 +22,7 @@ from edge_runtime.errors import SettingError
 from edge_runtime.files import sha256, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import nn
@@ -109,18 +111,33 @@ def _train(job: Job, network: nn.Module) -> tuple[TrainedNetwork, Evaluations]:
 
 
 def _first_network(job: Job) -> nn.Module:
-    start = job.recipe.recipe.checkpoint
-    if start is not None:
-        written = {(job.output / name).resolve() for name in (CHECKPOINT, STATE)}
-        if start.resolve() in written:
-            message = (
-                f"checkpoint '{start}' is a file that `compress train` with --output {job.output} "
-                "writes itself: give another --output, or leave `checkpoint` out"
-            )
-            raise SettingError(message)
-        return load_checkpoint(start, job.skill)
+    recipe = job.recipe.recipe
+    start = recipe.checkpoint
+    if start is None:
+        return _described(job, job.skill.build_network)
+    written = {(job.output / name).resolve() for name in (CHECKPOINT, STATE)}
+    if start.resolve() in written:
+        message = (
+            f"checkpoint '{start}' is a file that `compress train` with --output {job.output} "
+            "writes itself: give another --output, or leave `checkpoint` out"
+        )
+        raise SettingError(message)
+    network = load_checkpoint(start, job.skill)
+    if not recipe.network:
+        return network
+    if not isinstance(job.skill, WidenableSkill):
+        message = (
+            f"recipe '{job.recipe.path}' has both `checkpoint` and `network`, and networks of "
+            f"'{job.skill.name}' cannot be widened: leave one of the two out"
+        )
+        raise SettingError(message)
+    return _described(job, partial(job.skill.widened, network))
+
+
+def _described(job: Job, make: Callable[[Mapping[str, Any]], nn.Module]) -> nn.Module:
+    """Make the network of the recipe's `network`."""
     try:
-        return job.skill.build_network(job.recipe.recipe.network)
+        return make(job.recipe.recipe.network)
     except Exception as error:  # a skill's own, on values of which it knows nothing
         reason = " ".join(str(error).split()) or "no reason given"
         message = (

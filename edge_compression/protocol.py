@@ -334,6 +334,18 @@ class SupervisedSkill(CompressibleSkill, Protocol):
 
 
 @runtime_checkable
+class WidenableSkill(Protocol):
+    """A skill whose networks can be given more channels without computing anything else."""
+
+    def widened(self, network: nn.Module, config: Mapping[str, Any]) -> nn.Module:
+        """Return what `build_network` makes of `config`, computing what `network` does.
+
+        Raises:
+            SettingError: a layer would get fewer channels than it has.
+        """
+
+
+@runtime_checkable
 class DistillableSkill(SupervisedSkill, Protocol):
     """A skill whose network also learns from a larger one, where a recipe has `distil`."""
 

@@ -14,6 +14,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import QuantizationMode
 
+from edge_compression.byte_weights import keep_in_bytes
 from edge_compression.calibration import quiet
 from edge_compression.fp16 import halve, unfit
 from edge_compression.gates import gate_sums
@@ -71,7 +72,8 @@ def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[
 
     cpu, for ONNX Runtime on x86: U8 activations, S8 weights per channel, S32 biases.
     Convolutions of few channels, such as the one that reads the image, stay in float: ONNX
-    Runtime's eight-bit kernels are several times as slow as its float ones there.
+    Runtime's eight-bit kernels are several times as slow as its float ones there. The weights of
+    what stays in float are kept in bytes all the same; see `byte_weights`.
 
     arm, for ONNX Runtime on Arm, whose kernels multiply numbers of the same type: as cpu, but with
     S8 activations. They keep their zero points; without, every Relu would be a float operator
@@ -99,6 +101,7 @@ def quantise(calibration: Calibration, flavour: Flavour, keep_float: Collection[
         else:
             scheme = _CPU if flavour == "cpu" else _ARM
             quantised = _for_processor(model, calibration.ranges, scheme, keep_float)
+            keep_in_bytes(quantised, keep_float)
     content: bytes = quantised.SerializeToString()
     return content
 

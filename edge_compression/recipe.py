@@ -182,7 +182,8 @@ class Recipe(_Section):
     network: dict[str, Any] = Field(
         default_factory=dict,
         description="what `compress train` makes, described as in the skill's checkpoints; left "
-        "out: the skill's default",
+        "out: the checkpoint's, or the skill's default. With `checkpoint`: wider than that, and "
+        "computing the same to begin with, where the skill can (slam)",
     )
     data: dict[str, Any] = Field(default_factory=dict, description="the skill's own section")
     train: dict[str, Any] | None = Field(

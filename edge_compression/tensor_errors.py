@@ -88,9 +88,11 @@ def tensor_errors(
 
 
 def quantised_tensors(graph: bytes, calibration: Calibration) -> set[str]:
-    """Name the tensors that have a Q/DQ pair in the graph, as the float graph calls them."""
-    known = _tensors(onnx.load_from_string(calibration.graph))
-    return set(_pairs(onnx.load_from_string(graph), known))
+    """Name the tensors that are kept in eight bits in the graph, as the float graph calls them."""
+    before, after = onnx.load_from_string(calibration.graph), onnx.load_from_string(graph)
+    computed = {name for node in after.graph.node for name in node.output}
+    in_bytes = {item.name for item in before.graph.initializer if item.name in computed}
+    return set(_pairs(after, _tensors(before))) | in_bytes
 
 
 def marked(

@@ -32,7 +32,7 @@ TRACKING = {
         "median time of a frame as it was evaluated, mean over recordings", "ms", "lower"
     ),
 }
-_PART = re.compile(r"(?P<folder>.+)@(?P<first>\d*):(?P<end>\d*)")
+_PART = re.compile(r"(?P<folder>.+)@(?P<first>\d*):(?P<end>\d*)(:(?P<every>[1-9]\d*))?")
 
 
 class SlamEvaluation:
@@ -46,7 +46,7 @@ class SlamEvaluation:
             "--sequences",
             nargs="+",
             default=[],
-            metavar="FOLDER[@FIRST:END]",
+            metavar="FOLDER[@FIRST:END[:EVERY]]",
             help="folders of data sets, of which only some frames may be tracked",
         )
         parser.add_argument(
@@ -118,11 +118,14 @@ def _room_seeds(count: int) -> range:
 
 
 def open_part(text: str, mode: Mode) -> Recording:
-    """Open `FOLDER` or `FOLDER@FIRST:END`, frames of a data set; see `open_recording`."""
+    """Open `FOLDER` or some frames of it: `FOLDER@FIRST:END`, `FOLDER@FIRST:END:EVERY`.
+
+    See `open_recording`.
+    """
     match = _PART.fullmatch(text)
     folder = Path(match["folder"] if match else text)
     rows = (
-        slice(*(int(end) if end else None for end in match.group("first", "end")))
+        slice(*(int(part) if part else None for part in match.group("first", "end", "every")))
         if match
         else slice(None)
     )

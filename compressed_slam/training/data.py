@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from compressed_slam.offline.recorded import open_recording, walk_room
 from compressed_slam.training.clips import Clip, Window
@@ -18,9 +18,11 @@ from compressed_slam.training.frame_pairs import FramePairs
 from compressed_slam.training.pairs import PairSource, batch_of, cut_pair
 from compressed_slam.training.recordings import folder_digest, recorded_clip
 from compressed_slam.training.room_clips import WORLD, room_clips
+from compressed_slam.training.video_pairs import VideoPairs, load_teacher, read_video
 from edge_compression.protocol import RecipePath  # noqa: TC001 - pydantic reads it
 from edge_replay.datasets.layouts import open_sequence
 from edge_runtime.errors import SettingError
+from edge_runtime.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,6 +71,14 @@ class SlamData(BaseModel):
     photographs: tuple[RecipePath, ...] = Field(
         default=(), description="folders of photographs, which move as flat layers"
     )
+    videos: tuple[RecipePath, ...] = Field(
+        default=(),
+        description="folders of pictures in their order, without depth or poses, whose flow the "
+        "`teacher` tells",
+    )
+    teacher: RecipePath | None = Field(
+        default=None, description="checkpoint of a network, better a larger one, for `videos`"
+    )
     validation_rooms: int = Field(default=2, ge=0, description="for choices on the way")
     held_out_rooms: int = Field(default=4, ge=0, description="for the report's figures")
     held_out_sequences: tuple[RecipePath, ...] = Field(
@@ -98,10 +108,19 @@ class SlamData(BaseModel):
     )
     seed: int = Field(default=1, ge=0)
 
+    @model_validator(mode="after")
+    def _videos_have_a_teacher(self) -> SlamData:
+        if bool(self.videos) != (self.teacher is not None):
+            message = "videos learn from a teacher: give both, or leave both out"
+            raise ValueError(message)
+        return self
+
     def digest(self) -> str:
         """Hash the content of all files, and the version of the rooms."""
-        folders = (*self.sequences, *self.photographs, *self.held_out_sequences)
-        content = "\n".join([f"rooms {WORLD}", *(folder_digest(folder) for folder in folders)])
+        folders = (*self.sequences, *self.photographs, *self.videos, *self.held_out_sequences)
+        teacher = [sha256(self.teacher)] if self.teacher is not None else []
+        digests = [f"rooms {WORLD}", *(folder_digest(folder) for folder in folders), *teacher]
+        content = "\n".join(digests)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -153,7 +172,15 @@ def _pair_source(data: SlamData) -> PairSource:
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in {".jpg", ".jpeg", ".png"}
     ]
-    return PairSource(tuple(_walks(data, "train").values()), photographs, data.largest_motion)
+    walks = tuple(_walks(data, "train").values())
+    return PairSource(walks, photographs, data.largest_motion, _video_pairs(data))
+
+
+def _video_pairs(data: SlamData) -> VideoPairs | None:
+    if data.teacher is None:
+        return None
+    videos = [read_video(folder, PICTURE) for folder in data.videos]
+    return VideoPairs(videos, load_teacher(data.teacher))
 
 
 def recordings(data: SlamData, part: Part) -> list[Callable[[], Recording]]:

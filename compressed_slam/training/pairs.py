@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compressed_slam.training.frame_pairs import FramePair, FramePairs
+    from compressed_slam.training.video_pairs import VideoPairs
 
 _LAYERED = 0.25  # share of the pairs
 
@@ -31,22 +32,30 @@ class PairSource:
         walks: pairs of pictures with depth and poses; each kind is drawn from equally often.
         photographs: more pictures for pairs of layers, at least as large as the pairs.
         largest: motion in pictures of the clips' size, pixels.
+        videos: one more kind, if there is one.
     """
 
     walks: Sequence[FramePairs]
     photographs: Sequence[NDArray[np.uint8]]
     largest: float
+    videos: VideoPairs | None = None
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> PicturePair:
         """Make a pair of `size` (width, height), as a camera would have taken it."""
         if rng.random() < _LAYERED:
             pair = layered_pair(rng, lambda: self._picture(rng), size, self.largest)
         else:
-            walks = self.walks[int(rng.integers(len(self.walks)))]
-            drawn = walks.draw(rng, self.largest)
-            pair = cut_pair(walks, drawn, random_window(rng, walks.clips[drawn.clip].size, size))
+            pair = self._of_a_scene(rng, size)
         first, second = (photographed(rng, picture) for picture in (pair.first, pair.second))
         return PicturePair(first, second, pair.flow)
+
+    def _of_a_scene(self, rng: np.random.Generator, size: tuple[int, int]) -> PicturePair:
+        kind = int(rng.integers(len(self.walks) + (self.videos is not None)))
+        if self.videos is not None and kind == len(self.walks):
+            return self.videos.draw(rng, size)
+        walks = self.walks[kind]
+        drawn = walks.draw(rng, self.largest)
+        return cut_pair(walks, drawn, random_window(rng, walks.clips[drawn.clip].size, size))
 
     def _picture(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         kinds = len(self.walks) + bool(self.photographs)

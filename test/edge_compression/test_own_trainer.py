@@ -96,6 +96,14 @@ def test_training_starts_from_the_checkpoint_of_the_recipe(guessing: Path, tmp_p
     assert_same_weights(tmp_path / "out" / "trained.pt", start)
 
 
+def test_a_checkpoint_beside_a_network_is_refused_where_the_skill_cannot_widen(
+    guessing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(tmp_path, checkpoint=str(guessing / "trained.pt"), network={"widths": 3})
+    assert main(["train", path, "--output", str(tmp_path / "out")]) == 1
+    assert "'guess' cannot be widened: leave one of the two out" in last_line(capsys)
+
+
 def test_a_checkpoint_that_training_would_write_over_is_refused(
     guessing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
