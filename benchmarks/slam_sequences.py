@@ -1,12 +1,14 @@
 """A SLAM bundle on recordings, beside a classical peer on the same frames.
 
     python benchmarks/slam_sequences.py BUNDLE [--precisions fp32 fp16 int8] [--threads 2]
-        [--sequences FOLDER[@FIRST:END] ...]
+        [--modes rgbd mono stereo] [--sequences FOLDER[@FIRST:END] ...] [--rooms N]
 
-RGB-D pictures of 320x240. ATE is the root mean square error of the refined trajectory after a rigid
-alignment, in metres; a frame that was lost counts as where the camera was last known to be. The
-peer: ORB features of OpenCV, matched with the latest keyframe's, whose depth gives points; PnP by
-RANSAC; no map beyond that keyframe, and no refinement. Recordings run one after the other.
+Pictures of 320x240 (of EuRoC 512x320). ATE is the root mean square error of the refined trajectory
+after a rigid alignment (of a single camera: with scale), in metres and of the way; a frame that was
+lost counts as where the camera was last known to be. Rooms are rendered, held out, and without a
+second camera; `slam_stereo_room.py` makes folders with one. The peer, for RGB-D: ORB features of
+OpenCV, matched with the latest keyframe's, whose depth gives points; PnP by RANSAC; no map beyond
+that keyframe, and no refinement. Recordings run one after the other.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 from compressed_slam.engines import EngineNetworks
 from compressed_slam.evaluation import absolute_error
 from compressed_slam.offline.evaluating import open_part
+from compressed_slam.offline.recorded import Mode, walk_room
 from compressed_slam.offline.tracking_accuracy import track
 from edge_runtime.bundle import load_bundle
 from edge_runtime.engine import open_engines
@@ -36,7 +39,10 @@ if TYPE_CHECKING:
     from compressed_slam.offline.recorded import Recording
 
 DATA = Path("../shared/data/slam")
-SEQUENCES = [str(DATA / name) for name in ("redkitchen@200:400", "fr1_rpy", "fr3_cabinet")]
+SEQUENCES = [
+    str(DATA / name) for name in ("redkitchen@200:400", "redkitchen", "fr1_rpy", "fr3_cabinet")
+]
+FIRST_ROOM = 900_000  # far from those that training renders
 
 FEATURES, RATIO, FEWEST, KEYFRAME_INLIERS = 1500, 0.8, 8, 150
 FAST_THRESHOLD = 7  # grey levels; OpenCV's 20 finds too little where there is little to see
@@ -47,6 +53,7 @@ class Row(NamedTuple):
     """One line of the table."""
 
     ate: float
+    share_of_way: float
     tracked: float
     ms: float
 
@@ -92,7 +99,14 @@ def orb_pnp(recording: Recording) -> Row:
         poses.append(np.linalg.inv(pose))
     ours = Trajectory.from_matrices(np.array(stamps), np.stack(poses))
     error = absolute_error(recording.truth, ours, tolerance_s=0.02)
-    return Row(error.translation.rmse, 1 - lost / len(stamps), float(np.median(took)))
+    ate, way = error.translation.rmse, _way(recording.truth, ours)
+    return Row(ate, ate / way, 1 - lost / len(stamps), float(np.median(took)))
+
+
+def _way(truth: Trajectory, ours: Trajectory) -> float:
+    """Return the metres that the camera truly went while it was tracked."""
+    inside = (truth.stamps >= ours.stamps[0]) & (truth.stamps <= ours.stamps[-1])
+    return truth[inside].length
 
 
 def _features(orb: cv2.ORB, frame: Frame) -> Features:
@@ -142,7 +156,7 @@ def bundle(path: Path, precision: str, threads: int, recording: Recording) -> Ro
     """Track with a bundle's engines."""
     engines = open_engines(load_bundle(path, "slam"), threads=threads, precision=precision)
     found = track(EngineNetworks({name: each.run for name, each in engines.items()}), recording)
-    return Row(found.ate, found.tracked, found.frame_ms)
+    return Row(found.ate, found.ate / found.truth.length, found.tracked, found.frame_ms)
 
 
 def main() -> None:
@@ -151,20 +165,28 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16", "int8"])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sequences", nargs="+", default=SEQUENCES)
+    parser.add_argument("--modes", nargs="+", choices=get_args(Mode), default=["rgbd"])
+    parser.add_argument("--sequences", nargs="*", default=SEQUENCES)
+    parser.add_argument("--rooms", type=int, default=0, metavar="N")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     ways = {
         precision: partial(bundle, args.bundle, precision, args.threads)
         for precision in args.precisions
-    } | {"ORB + PnP": orb_pnp}
-    _print("recording", "by", "ATE [m]", "tracked [%]", "frame, median [ms]")
-    _print(*["---"] * 5)
-    for text in args.sequences:
-        for name, way in ways.items():
-            row = way(open_part(text, "rgbd"))
-            _print(text, name, f"{row.ate:.4f}", f"{100 * row.tracked:.1f}", f"{row.ms:.0f}")
+    }
+    _print("recording", "by", "ATE [m]", "of the way [%]", "tracked [%]", "frame, median [ms]")
+    _print(*["---"] * 6)
+    for mode in args.modes:
+        opened = {f"{text}, {mode}": partial(open_part, text, mode) for text in args.sequences}
+        if mode != "stereo":
+            seeds = range(FIRST_ROOM, FIRST_ROOM + args.rooms)
+            opened |= {f"room {seed}, {mode}": partial(walk_room, seed, mode) for seed in seeds}
+        for text, recording in opened.items():
+            for name, way in (ways | ({"ORB + PnP": orb_pnp} if mode == "rgbd" else {})).items():
+                row = way(recording())
+                shares = f"{100 * row.share_of_way:.2f}", f"{100 * row.tracked:.1f}"
+                _print(text, name, f"{row.ate:.4f}", *shares, f"{row.ms:.0f}")
 
 
 def _print(*cells: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ import torch
 
 from compressed_slam import se3
 from compressed_slam.factor_graph import FactorGraph
+from compressed_slam.priority import yield_processor
 from compressed_slam.proximity import distance_table, nearby
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ _LOG = logging.getLogger(__name__)
 _STEPS = 12
 _EDGES_PER_KEYFRAME = 16
 _LM, _EP = 1e-5, 1e-2
-_NICE = 5
 
 
 @dataclass(frozen=True)
@@ -95,15 +93,14 @@ class Backend:
             intrinsics: (4,) of the maps.
             baseline: see `Tracker`.
             metric: whether a sensor or a baseline gives the scale.
-            yields: whether its thread lets others have the processor first.
+            yields: whether its thread lets the one that begins runs have the processor first.
         """
         self._settings = settings
         self._operator = operator
         self._intrinsics = intrinsics
         self._baseline = baseline
         self._metric = metric
-        first = _yield_processor if yields else None
-        self._thread = ThreadPoolExecutor(1, "slam-backend", first)
+        self._thread = ThreadPoolExecutor(1, "slam-backend", yield_processor if yields else None)
         self._closed = threading.Event()
         self._running: Future[Correction | None] | None = None
 
@@ -174,9 +171,3 @@ class Backend:
         room = min(_EDGES_PER_KEYFRAME * count, settings.max_backend_edges) - len(stereo)
         graph.add(nearby(distances, settings.backend, [], room) + stereo)
         return graph
-
-
-def _yield_processor() -> None:
-    """Let who tracks and takes keyframes in go first: of this thread alone, as Linux has it."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -13,6 +13,7 @@ State goes in and a new state comes out; inputs are never written to.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -54,11 +55,14 @@ class Adjusted(NamedTuple):
         poses: (N, 7).
         disps: (N, h, w), those of source frames at least `MIN_DISPARITY`.
         solved: false where a system could not be solved; the state is then the one given.
+        depth_weight: that measured depth should have, by the residuals before the last step;
+            infinite where nothing contradicts the sensor, or nothing was measured.
     """
 
     poses: Tensor
     disps: Tensor
     solved: bool
+    depth_weight: float = math.inf
 
 
 def _planes(edges: Edges) -> Edges:
@@ -164,7 +168,7 @@ def adjust(
         baseline: (7,) pose of a stereo pair's second camera seen from the first, for edges (i, i).
     """
     graph = _Graph.of(edges, free)
-    new_poses, new_disps = poses, disps
+    new_poses, new_disps, asked = poses, disps, math.inf
     for _ in range(iterations):
         depths = None
         if eta is not None:
@@ -183,6 +187,8 @@ def adjust(
         step = system.solve(lm, ep)
         if step is None:
             return Adjusted(poses, disps, solved=False)
+        if depths is not None and measured is not None:
+            asked = WEIGHT * depths.variance_ratio(missing * known, depth_weight)
         moved = se3.retract(new_poses[free], step[:-1].to(poses.dtype))
         new_poses = new_poses.index_put((free,), moved)
         if depths is not None:
@@ -192,4 +198,4 @@ def adjust(
             new_disps = new_disps.index_copy(0, graph.sources, changed)
             if not changed.isfinite().all():
                 return Adjusted(poses, disps, solved=False)
-    return Adjusted(new_poses, new_disps, solved=True)
+    return Adjusted(new_poses, new_disps, solved=True, depth_weight=asked)

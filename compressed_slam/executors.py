@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from compressed_slam.priority import yield_processor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -54,7 +56,7 @@ class Inline:
 
 
 class Beside:
-    """A thread with a bounded queue.
+    """A thread with a bounded queue, which lets the one that made it have the processor first.
 
     What the work raises is logged, and the next is done.
     """
@@ -98,6 +100,7 @@ class Beside:
         self._thread.join()
 
     def _run(self) -> None:
+        yield_processor()
         while (work := self._next()) is not None:
             try:
                 work()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
 from compressed_slam.bundle_adjustment import Edges, adjust
+from compressed_slam.keyframes import MOST_DEPTH_WEIGHT
 from compressed_slam.projection import project
 
 if TYPE_CHECKING:
@@ -47,7 +49,17 @@ class FactorGraph:
         lm: float,
         ep: float,
     ) -> None:
-        """`lm` and `ep` damp the poses, see `bundle_adjustment.adjust`."""
+        """Begin without edges.
+
+        Args:
+            keyframes: that edges are between.
+            matcher: of the edges, empty.
+            intrinsics: (4,) of the maps.
+            baseline: see `Tracker`.
+            depth_weight: see `SlamSettings`.
+            lm: damps the poses, see `bundle_adjustment.adjust`.
+            ep: likewise.
+        """
         self._keyframes = keyframes
         self._matcher = matcher
         self._intrinsics = intrinsics
@@ -143,6 +155,7 @@ class FactorGraph:
 
     def _adjust(self, free: Tensor, edges: Edges, iterations: int, *, depths: bool = True) -> bool:
         keyframes, count = self._keyframes, len(self._keyframes)
+        depth_weight = self._depth_weight or keyframes.depth_weight
         adjusted = adjust(
             keyframes.poses[:count],
             keyframes.disps[:count],
@@ -153,12 +166,14 @@ class FactorGraph:
             iterations=iterations,
             measured=keyframes.measured[:count],
             baseline=self._baseline,
-            depth_weight=self._depth_weight,
+            depth_weight=depth_weight,
             lm=self._lm,
             ep=self._ep,
         )
         keyframes.poses[:count] = adjusted.poses
         keyframes.disps[:count] = adjusted.disps
+        asked = min(adjusted.depth_weight, MOST_DEPTH_WEIGHT)
+        keyframes.depth_weight = math.sqrt(keyframes.depth_weight * asked)
         return adjusted.solved
 
     def _around(self) -> Edges:

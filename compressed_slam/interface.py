@@ -110,10 +110,10 @@ SLAM = NodeInterface(
         ),
         Setting(
             "depth_weight",
-            default=0.05,
-            description="of measured depth beside what is matched; less (0.002) where depth is "
-            "badly registered to the image",
-            low=1e-4,
+            default=0.0,
+            description="of measured depth beside what is matched; 0: found out from how far the "
+            "two are apart, at most 0.05",
+            low=0.0,
             high=1.0,
         ),
         Setting("map_frame", default="map", description="frame of the corrected map"),

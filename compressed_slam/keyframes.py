@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from compressed_slam.frame import Frame
     from compressed_slam.matching import View
 
+MOST_DEPTH_WEIGHT = 0.05
+"""The published weight of a measured inverse depth, see `bundle_adjustment.adjust`."""
+
 _ROWS = ("poses", "disps", "measured", "colours", "damping", "scales")
 
 
@@ -71,6 +74,7 @@ class Keyframes:
         views: what the operator remembers of each.
         pictures: the frame of each, without its depth.
         next_id: identity of the next one.
+        depth_weight: that measured inverse depths should have, as adjustments found out.
         retired: those that are no longer in memory, by identity.
     """
 
@@ -95,6 +99,7 @@ class Keyframes:
         self.pictures: list[Frame] = []
         self.retired: dict[int, Retired] = {}
         self.next_id = first_id
+        self.depth_weight = MOST_DEPTH_WEIGHT
 
     def __len__(self) -> int:
         """The number of keyframes in memory."""

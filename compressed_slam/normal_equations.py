@@ -7,6 +7,7 @@ matrices, in float64. Information is J^T W J, a gradient J^T W residual; P = h *
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -98,6 +99,7 @@ class Depths:
         self._curvature = curvature
         self._pull = pull
         self._coupling = pull.new_empty((len(owner), 6, pull.shape[1]))  # with the edges' motion
+        self._misfit = self._sureness = 0.0
 
     def add(self, part: slice, terms: Terms) -> None:
         """Take in the edges `part`."""
@@ -105,6 +107,8 @@ class Depths:
         of_x, of_y = terms.jacobian.unbind(2)
         coupling = torch.mul(of_x[:, :6], by_x.unsqueeze(1), out=self._coupling[part])
         coupling.addcmul_(of_y[:, :6], by_y.unsqueeze(1))
+        self._misfit += (terms.weight * terms.residual.square()).sum().item()
+        self._sureness += terms.weight.sum().item()
         owner = self._owner[part]
         self._curvature.index_add_(0, owner, by_x * of_x[:, 6] + by_y * of_y[:, 6])
         self._pull.index_add_(0, owner, (terms.weighted[:, 6] * terms.residual).sum(1))
@@ -130,6 +134,21 @@ class Depths:
                 -(across.T @ information.double() @ across).unsqueeze(0),
                 -(gradient.double() @ across).unsqueeze(0),
             )
+
+    def variance_ratio(self, missing: Tensor, weight: float) -> float:
+        """Return the variance of a match of weight 1 over that of a measured disparity.
+
+        Each is estimated by its squared residuals over their redundancy (variance component
+        estimation, Foerstner 1979): the sum of the matches' weights, and the share of each measured
+        disparity that the edges alone determine. Infinite where nothing contradicts the sensor.
+
+        Args:
+            missing: (K, P) measured less present disparity, 0 where nothing was measured.
+            weight: of the measured ones, as it is in `curvature`.
+        """
+        redundancy = (1 - weight / self._curvature)[missing != 0].sum().item()
+        squares = self._sureness * missing.square().sum().item()
+        return self._misfit * redundancy / squares if squares > 0 else math.inf
 
     def steps(self, motion: Tensor) -> Tensor:
         """(K, P) steps of the disparities that belong to relative motions (E, 6)."""

@@ -64,7 +64,9 @@ class SlamSettings(_Section):
         description="lost frames that show something, in a row, after which a new map begins",
     )
     depth_weight: float = Field(
-        default=0.05, gt=0, description="of a measured inverse depth beside the flow"
+        default=0.0,
+        ge=0,
+        description="of a measured inverse depth beside the flow; 0: as much as the two agree",
     )
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from edge_runtime.calibration import Calibration
 from edge_runtime.errors import MessageError, SettingError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from edge_replay.bags import Recording
@@ -56,7 +55,7 @@ def write_rerun(run: PlayedRun, path: Path) -> None:
                 _log_camera(stream, run.recording, known)
             stream.flush()
             stream.disconnect()
-            (path.parent / folder / "run.rrd").replace(path)
+            Path(folder, "run.rrd").replace(path)
     except OSError as error:
         message = f"--rerun {path} cannot be written ({error}): give a file in a folder with space"
         raise SettingError(message) from error

@@ -171,6 +171,32 @@ def test_measured_depth_settles_the_scale_where_it_is_known_for_some_pixels() ->
     assert scene.disp_error(found.disps) < 1e-4
 
 
+@pytest.mark.parametrize("sensor_noise", [0.01, 0.1])
+def test_the_weight_of_measured_depth_is_told_by_how_far_it_is_from_the_matches(
+    sensor_noise: float,
+) -> None:
+    flow_noise = 0.1
+    scene, generator = wall(8, 20, 30), torch.Generator().manual_seed(0)
+    ii, jj, target, weight = scene.edges
+    off = torch.randn(target.shape, generator=generator, dtype=torch.float64)
+    edges = Edges(ii, jj, target + flow_noise * off, weight)
+    off = torch.randn(scene.disps.shape, generator=generator, dtype=torch.float64)
+    measured = (scene.disps + sensor_noise * off).clamp(min=0.01)
+    poses, disps, asked = scene.poses, measured, 0.05
+    for _ in range(10):
+        poses, disps, _, asked = adjust(
+            poses,
+            disps,
+            scene.intrinsics,
+            edges,
+            scene.eta,
+            free=all_but(1, scene),
+            measured=measured,
+            depth_weight=asked,
+        )
+    assert asked == pytest.approx(1e-3 * (flow_noise / sensor_noise) ** 2, rel=0.3)
+
+
 def test_a_stereo_baseline_settles_the_scale() -> None:
     scene = wall(stereo=True)
     free = all_but(1, scene)

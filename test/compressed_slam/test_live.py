@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from recordings import Drive, truth_of, walk
 
 from compressed_slam.estimate import Health
 from compressed_slam.executors import Beside
+from compressed_slam.priority import LATER
 
 if TYPE_CHECKING:
     from compressed_slam.matching import Matcher, Operator
@@ -93,6 +96,18 @@ def test_a_reset_does_not_wait_for_what_waits() -> None:
     drive.tracker.close()
     assert time.monotonic() - began < PATIENCE_S / 2
     assert drive.tracker.known.pending > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness of each thread")
+def test_who_gives_work_has_the_processor_before_it_is_done() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    beside, found = Beside("test", waiting=1), []
+    beside.give(lambda: found.append(niceness()))
+    beside.wait()
+    beside.close()
+    assert found == [min(niceness() + LATER, 19)]
 
 
 def test_work_is_done_in_order_and_what_fails_ends_nothing(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,6 @@ from edge_replay.convert import convert
 from edge_replay.protocol import PlayedRun, RecordsRuns
 from edge_replay.run import RunOptions, run
 from edge_runtime.errors import SettingError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def told(pose: np.ndarray) -> SimpleNamespace:
@@ -45,11 +43,14 @@ def played(recording: Path, tmp_path: Path) -> PlayedRun:
     return PlayedRun(answers, [], bag, None, None, {})
 
 
-def test_camera_paths_points_and_errors_are_recorded(played: PlayedRun, tmp_path: Path) -> None:
+def test_camera_paths_points_and_errors_are_recorded(
+    played: PlayedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("rerun", reason="rerun-sdk comes with the extra [rerun]")
     skill = SlamSkill()
     assert isinstance(skill, RecordsRuns)
-    file = tmp_path / "run.rrd"
+    monkeypatch.chdir(tmp_path.parent)
+    file = Path(tmp_path.name, "run.rrd")
     skill.record(played, file)
     content = file.read_bytes()
     assert content.startswith(b"RRF")
