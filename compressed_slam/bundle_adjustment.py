@@ -26,6 +26,8 @@ from compressed_slam.projection import linearise
 MIN_DISPARITY = 1e-3
 WEIGHT = 1e-3
 """What weights are multiplied by before eta, depth_weight and ep are added."""
+MOST_DEPTH_WEIGHT = 0.05
+"""The published weight of a measured inverse depth."""
 ETA, ETA_FLOOR = 0.2, 1e-7
 """Share of `eta` in the curvature of a disparity, and what is added."""
 _CHUNK_PIXELS = 1 << 15
@@ -188,7 +190,9 @@ def adjust(
         if step is None:
             return Adjusted(poses, disps, solved=False)
         if depths is not None and measured is not None:
-            asked = WEIGHT * depths.variance_ratio(missing * known, depth_weight)
+            asked = WEIGHT * depths.variance_ratio(
+                missing * known, depth_weight, MOST_DEPTH_WEIGHT
+            )
         moved = se3.retract(new_poses[free], step[:-1].to(poses.dtype))
         new_poses = new_poses.index_put((free,), moved)
         if depths is not None:

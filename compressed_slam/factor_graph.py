@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from compressed_slam.bundle_adjustment import Edges, adjust
-from compressed_slam.keyframes import MOST_DEPTH_WEIGHT
+from compressed_slam.bundle_adjustment import MOST_DEPTH_WEIGHT, Edges, adjust
 from compressed_slam.projection import project
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from compressed_slam import se3
+from compressed_slam.bundle_adjustment import MOST_DEPTH_WEIGHT
 from edge_runtime.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from compressed_slam.frame import Frame
     from compressed_slam.matching import View
-
-MOST_DEPTH_WEIGHT = 0.05
-"""The published weight of a measured inverse depth, see `bundle_adjustment.adjust`."""
 
 _ROWS = ("poses", "disps", "measured", "colours", "damping", "scales")
 

@@ -135,19 +135,24 @@ class Depths:
                 -(gradient.double() @ across).unsqueeze(0),
             )
 
-    def variance_ratio(self, missing: Tensor, weight: float) -> float:
+    def variance_ratio(self, missing: Tensor, weight: float, least: float) -> float:
         """Return the variance of a match of weight 1 over that of a measured disparity.
 
         Each is estimated by its squared residuals over their redundancy (variance component
         estimation, Foerstner 1979): the sum of the matches' weights, and the share of each measured
-        disparity that the edges alone determine. Infinite where nothing contradicts the sensor.
+        disparity that the edges alone determine. Where they hardly do, as in turning on the spot,
+        a disparity gives way to the poses, and tells nothing of its sensor. Infinite where nothing
+        contradicts the sensor.
 
         Args:
             missing: (K, P) measured less present disparity, 0 where nothing was measured.
             weight: of the measured ones, as it is in `curvature`.
+            least: curvature by the edges alone of the disparities that count.
         """
-        redundancy = (1 - weight / self._curvature)[missing != 0].sum().item()
-        squares = self._sureness * missing.square().sum().item()
+        by_edges = self._curvature - weight
+        counts = (missing != 0) & (by_edges > least)
+        redundancy = (by_edges / self._curvature)[counts].sum().item()
+        squares = self._sureness * missing[counts].square().sum().item()
         return self._misfit * redundancy / squares if squares > 0 else math.inf
 
     def steps(self, motion: Tensor) -> Tensor:
