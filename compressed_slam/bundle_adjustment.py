@@ -190,9 +190,7 @@ def adjust(
         if step is None:
             return Adjusted(poses, disps, solved=False)
         if depths is not None and measured is not None:
-            asked = WEIGHT * depths.variance_ratio(
-                missing * known, depth_weight, MOST_DEPTH_WEIGHT
-            )
+            asked = WEIGHT * depths.variance_ratio(missing * known, depth_weight, MOST_DEPTH_WEIGHT)
         moved = se3.retract(new_poses[free], step[:-1].to(poses.dtype))
         new_poses = new_poses.index_put((free,), moved)
         if depths is not None:
