@@ -105,6 +105,7 @@ class GraspEvaluation:
             type=int,
             nargs="+",
             default=[],
+            choices=range(2, 6),
             metavar="N",
             help="also rows of so many boxes (2 to 5) that must be pushed apart to be grasped",
         )
