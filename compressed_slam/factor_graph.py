@@ -154,7 +154,6 @@ class FactorGraph:
 
     def _adjust(self, free: Tensor, edges: Edges, iterations: int, *, depths: bool = True) -> bool:
         keyframes, count = self._keyframes, len(self._keyframes)
-        depth_weight = self._depth_weight or keyframes.depth_weight
         adjusted = adjust(
             keyframes.poses[:count],
             keyframes.disps[:count],
@@ -165,14 +164,16 @@ class FactorGraph:
             iterations=iterations,
             measured=keyframes.measured[:count],
             baseline=self._baseline,
-            depth_weight=depth_weight,
+            depth_weight=self._depth_weight or keyframes.depth_weight,
+            weigh_depth=not self._depth_weight,
             lm=self._lm,
             ep=self._ep,
         )
         keyframes.poses[:count] = adjusted.poses
         keyframes.disps[:count] = adjusted.disps
-        asked = min(adjusted.depth_weight, MOST_DEPTH_WEIGHT)
-        keyframes.depth_weight = math.sqrt(keyframes.depth_weight * asked)
+        if adjusted.depth_weight is not None:
+            asked = min(adjusted.depth_weight, MOST_DEPTH_WEIGHT)
+            keyframes.depth_weight = math.sqrt(keyframes.depth_weight * asked)
         return adjusted.solved
 
     def _around(self) -> Edges:
