@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,7 @@ class Localiser:
         rows: Sequence[int],
         *,
         steps: int = _STEPS,
+        deadline: float = math.inf,
     ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
@@ -93,18 +96,22 @@ class Localiser:
             rows: of theirs.
             steps: of matching at most; each moves the picture to where the matches want it. Where
                 they already agree with the guess, as in steady motion, one is enough.
+            deadline: `time.monotonic()` after which no step but the first is to end.
         """
+        began = time.monotonic()
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
         pose, target = guess, landmarks.seen_from(guess)
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             coords = landmarks.seen_from(pose)
             found = matcher.refine(coords, target)
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
             pose = located.pose
-            if Motion.of(found.delta, found.weight).flow < _SETTLED:
+            now = time.monotonic()
+            late = now + (now - began) / step > deadline
+            if late or Motion.of(found.delta, found.weight).flow < _SETTLED:
                 break
         grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(
