@@ -31,7 +31,8 @@ class Scene:
     def __init__(self, noise: float) -> None:
         shots = [walk("wander", 1, 4.0, 12.0)[index] for index in SHOTS]
         truth = {shot.stamp: (shot.pose, shot.depth) for shot in shots}
-        self.steps = 0
+        self.steps = self.edges = 0
+        self.keyframes = 1
         self._oracle = Oracle(truth.__getitem__, CAMERA, noise=noise)
         self._localiser = Localiser(self, map_intrinsics(CAMERA))
         frames = [Frame(s.stamp, s.bgr, s.depth) for s in shots]
@@ -43,8 +44,8 @@ class Scene:
 
     def locate(self, guess: torch.Tensor, steps: int = 2, **limits: float) -> Localisation:
         self.steps = 0
-        view = self.view(self._seen)
-        return self._localiser.locate(view, guess, self._known, [0], steps=steps, **limits)
+        view, rows = self.view(self._seen), [0] * self.keyframes
+        return self._localiser.locate(view, guess, self._known, rows, steps=steps, **limits)
 
     def view(self, frame: Frame) -> View:
         return self._oracle.view(frame)
@@ -56,6 +57,7 @@ class Scene:
 
         def counted(*maps: torch.Tensor) -> Refinement:
             self.steps += 1
+            self.edges = len(maps[0])
             answer: Refinement = refine(*maps)
             return answer
 
@@ -79,6 +81,14 @@ def test_no_step_but_the_first_is_made_without_time_for_it() -> None:
         found = scene.locate(scene.poses[0], deadline=time.monotonic() + left_s)
         assert scene.steps == steps
         assert found.located.solved
+
+
+def test_where_one_step_would_be_late_the_latest_keyframe_alone_is_matched() -> None:
+    scene = Scene(0.02)
+    scene.keyframes = 2  # the same one
+    for left_s, edges in ((60.0, 2), (1e-6, 1), (60.0, 2)):
+        scene.locate(scene.poses[0], deadline=time.monotonic() + left_s)
+        assert scene.edges == edges
 
 
 def test_a_picture_is_due_before_the_next_one_comes_also_where_some_were_dropped() -> None:
