@@ -57,8 +57,10 @@ class Counted:
 
     def __call__(self, operator: Operator) -> Counted:
         self._operator = operator
-        self.view = operator.view
         return self
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._operator, name)
 
     def matcher(self, *, lasting: bool) -> Matcher:
         matcher: Any = self._operator.matcher(lasting=lasting)
