@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
-_REMEMBERED = 8  # pictures; a gap of one that was dropped is not the shortest among so many
+_REMEMBERED = 8  # gaps; those of pictures that were dropped are not among the shortest of so many
+_SECOND = 1  # shortest of these: where a picture comes late, the next one comes too soon after it
 _SHARE = 0.75  # of the time between two; the rest is for what else is done for each
 
 
@@ -27,4 +28,6 @@ class Pace:
         if self._last is not None:
             self._gaps.append(arrived - self._last)
         self._last = arrived
-        return arrived + _SHARE * min(self._gaps) if self._gaps else math.inf
+        if not self._gaps:
+            return math.inf
+        return arrived + _SHARE * sorted(self._gaps)[: _SECOND + 1][-1]
