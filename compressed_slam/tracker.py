@@ -17,6 +17,7 @@ from compressed_slam.frame import map_intrinsics
 from compressed_slam.localiser import Localiser
 from compressed_slam.map_points import map_points
 from compressed_slam.mapper import Candidate, Mapper
+from compressed_slam.matching import SURE
 from compressed_slam.relocaliser import Relocaliser
 from compressed_slam.saved_map import SavedMap
 from compressed_slam.trajectory_log import TrajectoryLog
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from compressed_slam.executors import Executor
     from compressed_slam.frame import Frame
     from compressed_slam.keyframes import Keyframes
+    from compressed_slam.localiser import Localisation
     from compressed_slam.matching import Operator, View
     from compressed_slam.saved_map import MapCamera
     from compressed_slam.settings import SlamSettings
@@ -100,7 +102,7 @@ class Tracker:
         self._baseline = None if baseline is None else baseline.to(device)
         self._measures_depth = measures_depth
         self._localiser = Localiser(operator, self._intrinsics)
-        self._relocaliser = Relocaliser(self._localiser, settings.least_confidence)
+        self._relocaliser = Relocaliser(self._localiser)
         self._mapper = Mapper(
             settings,
             operator,
@@ -291,9 +293,7 @@ class Tracker:
         soon = self._stamp is not None and frame.stamp - self._stamp < _SOON
         moves_on = soon and not self._missed
         guess = se3.compose(self._motion, self._pose) if moves_on else self._pose
-        near = None
-        if self._placed:
-            near = self._localiser.locate(view, guess, known, known.landmarks()[-_NEIGHBOURS:])
+        near = self._locate(view, guess, known) if self._placed else None
         if near is not None and near.is_good(self._settings.least_confidence):
             partner, found = None, near
         elif (again := self._relocaliser.search(frame, view, known)) is not None:
@@ -324,6 +324,14 @@ class Tracker:
             confidence=found.confidence,
             covariance=covariance,
         )
+
+    def _locate(self, view: View, guess: Tensor, known: Snapshot) -> Localisation:
+        """Match with the latest keyframes around the guess, or, if that is unsure, anywhere."""
+        rows = known.landmarks()[-_NEIGHBOURS:]
+        near = self._localiser.locate(view, guess, known, rows)
+        if near.is_good(SURE):
+            return near
+        return self._localiser.locate_anywhere(view, known, rows) or near
 
     def _miss(self, frame: Frame, view: View, health: Health, confidence: float) -> Estimate:
         """Nothing known was recognised; after too many pictures of something else a map begins.
