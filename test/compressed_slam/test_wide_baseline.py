@@ -81,7 +81,7 @@ def test_features_that_moved_are_found_between_the_pixels() -> None:
     target = whole[:, 5:125:4, 13:173:4].permute(1, 2, 0)  # 1.25 rows up and 3.25 columns left
     found = mutual_nearest(source, target)
     inside = found.mutual[2:, 4:]
-    assert inside.float().mean() > 0.95
+    assert inside.float().mean() > 0.9
     rows, columns = torch.meshgrid(torch.arange(2.0, 30), torch.arange(4.0, 40), indexing="ij")
     error = (found.target[2:, 4:] - torch.stack([columns - 3.25, rows - 1.25], -1))[inside]
     assert error.norm(dim=-1).median() < 0.2
