@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from compressed_slam.correlation import Correlation, feature_pyramid
+from compressed_slam.feature_matching import mutual_nearest
 from compressed_slam.matching import Refinement
 from compressed_slam.projection import pixel_grid
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from compressed_slam.frame import Frame
+    from compressed_slam.matching import Correspondences
 
 _EDGES_AT_ONCE = {"cpu": 8, "cuda": 64}
 """About: those of one source stay together. On a CPU more take memory, and no less time."""
@@ -67,6 +69,11 @@ class DroidOperator:
         """Run fnet; cnet follows where the view becomes a source of matches."""
         right = None if frame.right is None else _View(self._network, frame.right, None)
         return _View(self._network, frame.bgr, right)
+
+    def correspondences(self, source: Any, target: Any) -> Correspondences:  # noqa: ANN401
+        """Compare fnet's features; the views are the operator's own."""
+        with torch.inference_mode():
+            return mutual_nearest(source.pyramid[0], target.pyramid[0])
 
     def matcher(self, *, lasting: bool) -> _Matcher:
         """Return one that keeps hidden states in single precision, for `lasting` edges, or in half.

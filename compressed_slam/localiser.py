@@ -7,8 +7,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from compressed_slam.location import Landmarks, Located
+from compressed_slam.matching import SURE
 from compressed_slam.projection import pixel_grid
+from compressed_slam.wide_baseline import fit_pose, world_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +52,8 @@ class Localisation:
 
     Attributes:
         located: its pose, world to camera, and how sure that is.
-        confidence: mean weight of the matches with the keyframe that matches best, 0..1.
+        confidence: mean weight of the matches with the keyframe that matches best, 0..1; of those
+            that were found anywhere, the share that agrees.
         motion: from the latest of the keyframes.
     """
 
@@ -123,4 +128,42 @@ class Localiser:
             located,
             confidence=found.weight.mean(dim=(1, 2, 3)).max().item(),
             motion=Motion.of(target[-1] - grid, found.weight[-1]),
+        )
+
+    def follow(
+        self, view: View, guess: Tensor, known: Snapshot, rows: Sequence[int], *, deadline: float
+    ) -> Localisation:
+        """Locate a picture around the guess, or, where that is unsure, anywhere; see `locate`."""
+        near = self.locate(view, guess, known, rows, deadline=deadline)
+        if near.is_good(SURE):
+            return near
+        return self.locate_anywhere(view, known, rows) or near
+
+    def locate_anywhere(
+        self, view: View, known: Snapshot, rows: Sequence[int]
+    ) -> Localisation | None:
+        """Find a picture's pose from the keyframes `rows`, the latest of them last, by no guess.
+
+        Its confidence is the share of the pixels that look alike whose match agrees with the pose.
+
+        Returns:
+            None where too few agree.
+        """
+        poses, disps = known.poses[list(rows)], known.disps[list(rows)]
+        found = [self._operator.correspondences(known.views[row], view) for row in rows]
+        target = torch.stack([each.target for each in found])
+        paired = torch.stack([each.mutual for each in found]) & (disps > 0)
+        points = world_points(poses, disps, self._intrinsics)
+        landmarks = Landmarks(poses, disps, self._intrinsics)
+        fitted = fit_pose(landmarks, points, target, paired, self._intrinsics)
+        if fitted is None:
+            return None
+        located, agrees = fitted
+        weight = agrees[..., None].expand_as(target).float()
+        grid = pixel_grid(*target.shape[1:3], device=target.device)
+        share = agrees.flatten(1).sum(1) / paired.flatten(1).sum(1).clamp(min=1)
+        return Localisation(
+            located,
+            confidence=share.max().item(),
+            motion=Motion.of(target[-1] - grid, weight[-1]),
         )

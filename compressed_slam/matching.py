@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from compressed_slam.frame import Frame
 
+SURE = 0.4
+"""Mean weight of a picture's matches under which features alone say as much, or more."""
+
 
 class View(Protocol):
     """What an operator remembers of a picture; nobody else looks inside."""
@@ -34,6 +37,19 @@ class Refinement:
     delta: Tensor
     weight: Tensor
     damping: Tensor
+
+
+@dataclass(frozen=True)
+class Correspondences:
+    """Pixels of two pictures that look most alike, found anywhere in them.
+
+    Attributes:
+        target: (h, w, 2) x y of the target's pixel that is most like each of the source's.
+        mutual: (h, w) whether that one's most similar pixel is the same pair; others mean nothing.
+    """
+
+    target: Tensor
+    mutual: Tensor
 
 
 class Matcher(Protocol):
@@ -63,6 +79,9 @@ class Operator(Protocol):
 
     def view(self, frame: Frame) -> View:
         """Look at a frame once; is called for every frame."""
+
+    def correspondences(self, source: View, target: View) -> Correspondences:
+        """Compare all pixels of two views, without any guess of the motion between them."""
 
     def matcher(self, *, lasting: bool) -> Matcher:
         """Return an empty matcher.

@@ -14,7 +14,7 @@ import torch
 
 from compressed_slam import se3
 from compressed_slam.frame import map_intrinsics, sampled_disp
-from compressed_slam.matching import Refinement
+from compressed_slam.matching import Correspondences, Refinement
 from compressed_slam.projection import back_project, project
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ class Oracle:
             there = se3.compose(self._baseline, world_to_camera)
             right = _View(-1 - frame.stamp, there, torch.zeros_like(disp), dark, None)
         return _View(frame.stamp, world_to_camera, disp, dark, right)
+
+    def correspondences(self, source: _View, target: _View) -> Correspondences:
+        """Tell where the source's pixels are seen in the target."""
+        matcher = self.matcher(lasting=False)
+        matcher.add([0], [source], [target])
+        nowhere = torch.zeros(1, *source.disp.shape, 2)
+        found = matcher.refine(nowhere, nowhere)
+        return Correspondences(found.delta[0], found.weight[0, ..., 0] > 0)
 
     def matcher(self, *, lasting: bool) -> _Matcher:
         """`lasting` makes no difference."""

@@ -1,7 +1,7 @@
 """Where a lost camera is found again: by the keyframes that look most like its picture.
 
-The pictures are compared as tiny, blurred ones (Klein and Murray, ECCV 2008); what looks alike is
-then matched by the networks, and believed where they are sure of their matches.
+The pictures are compared as tiny, blurred ones (Klein and Murray, ECCV 2008); of those that look
+alike the features are then matched anywhere, and a pose is believed that enough of them agree with.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ if TYPE_CHECKING:
 
 _TINY = (40, 30)  # width, height
 _BLUR = 2.5  # pixels of that
-_AT_ONCE = 3  # keyframes that one picture is matched with
+_AT_ONCE = 6  # keyframes that one picture is matched with
 _LOOKED_AT = 12  # keyframes that look most alike, of which others are tried in every turn
-_STEPS = 8  # of matching: from far away it takes more than from the last pose
 
 
 class Relocaliser:
     """Remembers what keyframes look like, and tries those that look like a picture."""
 
-    def __init__(self, localiser: Localiser, least_confidence: float) -> None:
-        """`least_confidence`: mean weight of the matches under which they are not believed."""
+    def __init__(self, localiser: Localiser) -> None:
+        """Begin without keyframes."""
         self._localiser = localiser
-        self._least_confidence = least_confidence
         self._looks: dict[int, NDArray[np.float32]] = {}
         self._turn = 0
 
@@ -48,12 +46,12 @@ class Relocaliser:
 
         None where it resembles none, or none of those that are tried in this turn.
         """
-        found = [
-            (row, self._localiser.locate(view, known.poses[row], known, [row], steps=_STEPS))
+        tried = (
+            (row, self._localiser.locate_anywhere(view, known, [row]))
             for row in self._candidates(frame, known)
-        ]
-        good = [each for each in found if each[1].is_good(self._least_confidence)]
-        return max(good, key=lambda each: each[1].confidence, default=None)
+        )
+        found = [(row, located) for row, located in tried if located is not None]
+        return max(found, key=lambda each: each[1].confidence, default=None)
 
     def _candidates(self, frame: Frame, known: Snapshot) -> Sequence[int]:
         look = _look(frame)

@@ -102,7 +102,7 @@ class Tracker:
         self._baseline = None if baseline is None else baseline.to(device)
         self._measures_depth = measures_depth
         self._localiser = Localiser(operator, self._intrinsics)
-        self._relocaliser = Relocaliser(self._localiser, settings.least_confidence)
+        self._relocaliser = Relocaliser(self._localiser)
         self._mapper = Mapper(
             settings,
             operator,
@@ -301,7 +301,7 @@ class Tracker:
         near = None
         if self._placed:
             rows = known.landmarks()[-_NEIGHBOURS:]
-            near = self._localiser.locate(view, guess, known, rows, deadline=self._deadline)
+            near = self._localiser.follow(view, guess, known, rows, deadline=self._deadline)
         if near is not None and near.is_good(self._settings.least_confidence):
             partner, found = None, near
         elif (again := self._relocaliser.search(frame, view, known)) is not None:

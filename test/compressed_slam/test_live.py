@@ -34,6 +34,7 @@ class Held:
     def __call__(self, operator: Operator) -> Held:
         self._operator = operator
         self.view = operator.view
+        self.correspondences = operator.correspondences
         return self
 
     def matcher(self, *, lasting: bool) -> Matcher:

@@ -20,7 +20,7 @@ from compressed_slam.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from compressed_slam.localiser import Localisation
-    from compressed_slam.matching import Matcher, Refinement, View
+    from compressed_slam.matching import Correspondences, Matcher, Refinement, View
 
 SHOTS = (0, 4)  # the keyframe and what is located by it
 
@@ -49,6 +49,9 @@ class Scene:
 
     def view(self, frame: Frame) -> View:
         return self._oracle.view(frame)
+
+    def correspondences(self, source: Any, target: Any) -> Correspondences:  # noqa: ANN401
+        return self._oracle.correspondences(source, target)
 
     def matcher(self, *, lasting: bool) -> Matcher:
         """The oracle's; the steps that it is asked for are counted."""
