@@ -128,7 +128,7 @@ class FactorGraph:
         found = self._matcher.refine(coords, self._target)
         self._target, self._weight = coords + found.delta, found.weight
         self.ages = self.ages + 1
-        keyframes.damping[torch.unique(self.ii)] = found.damping
+        keyframes.damping[torch.unique(self.ii)] = self._matcher.damping()
         return self._adjust(free, _joined(self._around(), self._edges), _ITERATIONS)
 
     def settle(self, free: Tensor, end: int, iterations: int, *, depths: bool = True) -> None:
