@@ -62,7 +62,7 @@ def gate_terms(
             readers[name].add(node.name)
     for output in model.graph.output:
         readers[output.name].add("")
-    terms = set()
+    terms: set[str] = set()
     for node in model.graph.node:
         if node.name in sums:
             of_terms = terms.issuperset(node.input)

@@ -12,6 +12,7 @@ eight-bit convolutions compute them, and what lies between these needs no change
 from __future__ import annotations
 
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from compressed_slam.network import DroidNet
     from compressed_slam.update_operator import ConvGRU, UpdateOperator
+
+
+_GATES = ("convz", "convr")
 
 
 class FeatureEncoder(nn.Module):
@@ -62,7 +66,7 @@ class ContextEncoder(nn.Module):
         """
         hidden = self.gru.convz.out_channels
         net, inp = split(self.cnet(normalise(image)), hidden)
-        gates, candidate = _channels_last(self.share(inp)).split((2 * hidden, hidden), 3)
+        gates, candidate = _channels_last(self.share(inp)).split_with_sizes((2 * hidden, hidden), 3)
         return _channels_last(net), gates, candidate
 
 
@@ -85,14 +89,15 @@ class UpdateStep(nn.Module):
     def __init__(self, droid: DroidNet) -> None:
         super().__init__()
         operator = droid.update
-        for name, part in operator.named_children():
-            if name != "agg":
-                self.add_module(name, part)
-        for part in ("state", "seen", "flow"):
-            gates = partial(_cut, operator, part, "convz", "convr")
-            candidate = partial(_cut, operator, part, "convq")
-            self.add_module(f"{part}_gates", _Convolution(gates))
-            self.add_module(f"{part}_candidate", _Convolution(candidate))
+        self.corr_encoder, self.flow_encoder = operator.corr_encoder, operator.flow_encoder
+        self.gru, self.delta, self.weight = operator.gru, operator.delta, operator.weight
+
+        def share(part: str, *names: str) -> _Convolution:
+            return _Convolution(partial(_cut, operator, part, *names))
+
+        self.state_gates, self.state_candidate = share("state", *_GATES), share("state", "convq")
+        self.seen_gates, self.seen_candidate = share("seen", *_GATES), share("seen", "convq")
+        self.flow_gates, self.flow_candidate = share("flow", *_GATES), share("flow", "convq")
         self.everywhere = _Convolution(partial(_of_means, operator.gru))
 
     def forward(
@@ -109,12 +114,12 @@ class UpdateStep(nn.Module):
         seen = self.corr_encoder(_channels_first(corr))
         flow = self.flow_encoder(motion.clamp(-LARGEST_MOTION, LARGEST_MOTION))
         means = (_channels_last(self.gru.w(net)).sigmoid() * state).mean((1, 2))
-        of_gates, of_candidate = self.everywhere(means[..., None, None]).split(
+        of_gates, of_candidate = self.everywhere(means[..., None, None]).split_with_sizes(
             (2 * hidden, hidden), 1
         )
         # What eight bits can add up comes first; see `edge_compression.gates`.
         sums = self.seen_gates(seen) + self.flow_gates(flow) + self.state_gates(net)
-        z, r = (sums + gates + of_gates).sigmoid().split(hidden, 1)
+        z, r = (sums + gates + of_gates).sigmoid().split_with_sizes((hidden, hidden), 1)
         sums = self.seen_candidate(seen) + self.flow_candidate(flow) + self.state_candidate(r * net)
         q = (sums + candidate + of_candidate).tanh()
         net = net + z * (q - net)
@@ -185,7 +190,7 @@ def _head(layers: nn.Sequential, net: Tensor) -> Tensor:
     last = cast("nn.Conv2d", layers[2])
     weight = last.weight.flip(2, 3).transpose(0, 1)
     maps = F.conv_transpose2d(layers[1](layers[0](net)), weight, last.bias, padding=1)
-    for layer in layers[3:]:
+    for layer in list(layers)[3:]:
         maps = layer(maps)
     return maps
 
@@ -198,15 +203,16 @@ def _cut(operator: UpdateOperator, part: str, *names: str) -> tuple[Tensor, None
         for encoder in (operator.corr_encoder, operator.flow_encoder)
     )
     hidden, inputs = gru.convz.out_channels, gru.convz.in_channels
-    starts = {"state": 0, "context": hidden, "seen": inputs - flow - seen, "flow": inputs - flow}
-    ends = dict(zip(starts, (*list(starts.values())[1:], inputs), strict=True))
+    context = inputs - hidden - seen - flow
+    widths = {"state": hidden, "context": context, "seen": seen, "flow": flow}
+    end = dict(zip(widths, accumulate(widths.values()), strict=True))[part]
     layers = [cast("nn.Conv2d", getattr(gru, name)) for name in names]
-    return torch.cat([layer.weight[:, starts[part] : ends[part]] for layer in layers]), None
+    return torch.cat([layer.weight[:, end - widths[part] : end] for layer in layers]), None
 
 
 def _context_share(operator: UpdateOperator) -> tuple[Tensor, Tensor]:
     gru = operator.gru
-    weight, _ = _cut(operator, "context", "convz", "convr", "convq")
+    weight, _ = _cut(operator, "context", *_GATES, "convq")
     local = torch.cat([_bias(layer) for layer in (gru.convz, gru.convr, gru.convq)])
     everywhere = (gru.convz_glo, gru.convr_glo, gru.convq_glo)
     return weight, local + torch.cat([_bias(layer) for layer in everywhere])
