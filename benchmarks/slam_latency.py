@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from compressed_slam.droid_operator import DroidOperator
-from compressed_slam.engines import EngineNetworks
+from compressed_slam.engines import MODELS, EngineNetworks
 from compressed_slam.estimate import Health
 from compressed_slam.offline.evaluating import open_part
 from compressed_slam.settings import preset
@@ -90,14 +90,13 @@ def main() -> None:
         start = time.thread_time()
         estimate = tracker.track(frame)
         total = 1e3 * (time.thread_time() - start)
-        parts = [clock.spent[name] for name in ("fnet", "cnet", "update")]
+        parts = [clock.spent[name] for name in MODELS]
         row = [clock.edges, *parts, total - sum(parts), total]
         if estimate.health is Health.TRACKING:
             (keyframes if estimate.keyframe else pictures).append(row)
     tracker.close()
-    columns = ("edges", "fnet", "cnet", "update", "the rest", "whole", "whole, p95")
-    print(f"| processor time, median [ms] | {' | '.join(columns)} |")
-    print("|---" * 8 + "|")
+    header = ("processor time, median [ms]", "edges", *MODELS, "the rest", "whole", "whole, p95")
+    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     for name, rows in (("picture", pictures), ("keyframe", keyframes)):
         medians = np.median(rows, axis=0)
         cells = [*medians[1:], np.percentile(rows, 95, axis=0)[-1]]

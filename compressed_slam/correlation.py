@@ -82,7 +82,7 @@ class Correlation:
             rows: which edges, E of them; None for all.
 
         Returns:
-            (E, 196, h, w).
+            (E, 196, h, w); on the CPU a view of memory with the channels last.
 
         Raises:
             ValueError: there are not E edges.
@@ -92,26 +92,26 @@ class Correlation:
         if count != len(edges):
             message = f"positions of {count} edges for {len(edges)} edges"
             raise ValueError(message)
-        out = coords.new_empty((count, CHANNELS, height, width))
+        out = coords.new_empty((count, height, width, CHANNELS))
         if coords.device.type != "cpu" or _wants_gradients(coords, edges):
             pairs = zip(edges, coords, strict=True)
             seen = [look_up_differentiably(correlate(*edge), at) for edge, at in pairs]
-            return torch.stack(seen) if seen else out
+            return torch.stack(seen) if seen else out.permute(0, 3, 1, 2)
         positions = coords.detach().contiguous().view(count, height * width, 2).numpy()
-        around = out.view(count, LEVELS, SIDE**2, height * width).numpy()
+        around = out.view(count, height * width, LEVELS, SIDE**2).numpy()
         if torch.get_num_threads() == 1:
             list(map(_look, edges, positions, around))
-            return out
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(_look, edges, positions, around))
-        return out
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                list(pool.map(_look, edges, positions, around))
+        return out.permute(0, 3, 1, 2)
 
 
 def _look(edge: tuple[Tensor, Pyramid], positions: NDArray[Any], out: NDArray[Any]) -> None:
-    """Fill `out` (levels, 49, pixels) from positions (pixels, 2) at level 0."""
+    """Fill `out` (pixels, levels, 49) from positions (pixels, 2) at level 0."""
     source, *target = (_single(part.detach()).numpy() for part in (edge[0], *edge[1]))
     for level, cells in enumerate(target):
-        look_up_maps(source, cells, positions, np.float32(0.5**level), out[level])
+        look_up_maps(source, cells, positions, np.float32(0.5**level), out[:, level])
 
 
 def _wants_gradients(coords: Tensor, edges: Sequence[tuple[Tensor, Pyramid]]) -> bool:

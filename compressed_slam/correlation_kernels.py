@@ -53,7 +53,7 @@ def look_up_maps(source: Floats, target: Floats, coords: Floats, scale: float, o
         target: (H, W, channels), one level.
         coords: (pixels, 2) x y in cells of level 0.
         scale: cells of this level to one of level 0.
-        out: (SIDE^2, pixels) is filled; x offset first, then y offset.
+        out: (pixels, SIDE^2) is filled; x offset first, then y offset.
     """
     height, width, channels = target.shape
     patch = np.zeros((_PATCH, _PATCH), target.dtype)
@@ -77,4 +77,4 @@ def look_up_maps(source: Floats, target: Floats, coords: Floats, scale: float, o
                 rows[i, j] = patch[i, j] + fx * (patch[i, j + 1] - patch[i, j])
         for i in range(SIDE):
             for j in range(SIDE):
-                out[SIDE * j + i, pixel] = rows[i, j] + fy * (rows[i + 1, j] - rows[i, j])
+                out[pixel, SIDE * j + i] = rows[i, j] + fy * (rows[i + 1, j] - rows[i, j])

@@ -15,7 +15,7 @@ from compressed_slam.matching import Refinement
 from compressed_slam.projection import pixel_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -37,12 +37,22 @@ class Networks(Protocol):
     def feature_maps(self, image_bgr: Tensor, /) -> Tensor:
         """See `DroidNet.feature_maps`."""
 
-    def context(self, image_bgr: Tensor, /) -> tuple[Tensor, Tensor]:
-        """See `DroidNet.context`."""
+    def initial(self, image_bgr: Tensor, /) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the state that edges from images begin with, and their context; by cnet.
 
-    @property
-    def update(self) -> Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
-        """See `UpdateOperator.forward`; of what it returns, `upmask` may be missing."""
+        All have n rows; what else they are nobody but the networks knows.
+        """
+
+    def match(
+        self, net: Tensor, context: Sequence[Tensor], corr: Tensor, motion: Tensor, /
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `UpdateOperator.match`; `context` is that of the edges' sources.
+
+        States are as `initial` makes them.
+        """
+
+    def damping(self, net: Tensor, ii: Tensor, /) -> Tensor:
+        """Return `eta` alone, see `Update`, of edges in these states from the frames `ii` (E,)."""
 
 
 class DroidOperator:
@@ -64,6 +74,7 @@ class DroidOperator:
         matcher.add([0], [nothing], [nothing])
         grid = pixel_grid(*nothing.pyramid[0].shape[:2], device=self._network.device)[None]
         matcher.refine(grid, grid)
+        matcher.damping()
 
     def view(self, frame: Frame) -> _View:
         """Run fnet; cnet follows where the view becomes a source of matches."""
@@ -95,11 +106,11 @@ class _View:
         self.pyramid = tuple(level.half() for level in pyramid)
 
     @cached_property
-    def context(self) -> tuple[Tensor, Tensor]:
-        """Hidden state and context, (channels, h, w) each."""
+    def initial(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Hidden state, and context; a row of `Networks.initial` each."""
         with torch.inference_mode():
-            net, inp = self._network.context(self._image())
-        return net[0].half(), inp[0].half()
+            net, context = self._network.initial(self._image())
+        return net[0].half(), tuple(part[0].half() for part in context)
 
     def _image(self) -> Tensor:
         picture = torch.from_numpy(self._bgr).to(self._network.device)
@@ -120,7 +131,7 @@ class _Matcher:
     def add(self, keys: Sequence[int], sources: Sequence[Any], targets: Sequence[Any]) -> None:
         """See `Matcher`; the views are the operator's own."""
         self._correlation.add([s.pyramid for s in sources], [t.pyramid for t in targets])
-        net = torch.stack([source.context[0].to(self._precision) for source in sources])
+        net = torch.stack([source.initial[0].to(self._precision) for source in sources])
         self._net = torch.cat([self._net, net]) if self._keys else net
         self._keys += keys
         self._sources += sources
@@ -138,26 +149,29 @@ class _Matcher:
         """See `Matcher`."""
         grid = pixel_grid(*coords.shape[1:3], device=coords.device)
         delta, weight = torch.empty_like(coords), torch.empty_like(coords)
-        damping = []
         for rows in self._parts():
             at = coords[rows]
             motion = torch.cat([at - grid, target[rows] - at], -1)
-            _, source = torch.unique(
-                torch.tensor([self._keys[row] for row in rows], device=coords.device),
-                return_inverse=True,
-            )
-            net, moved, sure, eta, *_ = self._network.update(
+            contexts = zip(*(self._sources[row].initial[1] for row in rows), strict=True)
+            net, moved, sure = self._network.match(
                 self._net[rows].float(),
-                torch.stack([self._sources[row].context[1] for row in rows]).float(),
+                [torch.stack(parts).float() for parts in contexts],
                 self._correlation.lookup(at, rows),
                 motion.permute(0, 3, 1, 2).contiguous(),
-                source,
             )
             self._net[rows] = net.to(self._precision)
             delta[rows] = moved.permute(0, 2, 3, 1)
             weight[rows] = sure.permute(0, 2, 3, 1)
-            damping.append(eta)
-        return Refinement(delta, weight, torch.cat(damping))
+        return Refinement(delta, weight)
+
+    @torch.inference_mode()
+    def damping(self) -> Tensor:
+        """See `Matcher`."""
+        found = []
+        for rows in self._parts():
+            keys = torch.tensor([self._keys[row] for row in rows], device=self._net.device)
+            found.append(self._network.damping(self._net[rows].float(), keys))
+        return torch.cat(found)
 
     def _parts(self) -> Iterator[list[int]]:
         """Edges to compute at once, in rising order of their sources."""

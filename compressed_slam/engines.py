@@ -10,7 +10,7 @@ from compressed_slam.update_operator import source_means
 from edge_runtime.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
-MODELS = ("fnet", "cnet", "update")
+MODELS = ("fnet", "cnet", "update", "damping")
 
 
 class EngineNetworks:
@@ -38,22 +38,39 @@ class EngineNetworks:
                 f"{', '.join(MODELS)}; make it with `compress run config/recipes/slam.yaml`"
             )
             raise BundleError(message)
-        self._fnet, self._cnet, self._update = (runs[name] for name in MODELS)
+        self._fnet, self._cnet, self._update, self._damping = (runs[name] for name in MODELS)
 
     def feature_maps(self, image_bgr: Tensor) -> Tensor:
         """See `DroidNet.feature_maps`."""
         return torch.from_numpy(self._fnet({"image": image_bgr.numpy()})["fmap"])
 
-    def context(self, image_bgr: Tensor) -> tuple[Tensor, Tensor]:
-        """See `DroidNet.context`."""
+    def initial(self, image_bgr: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the state that edges begin with, and the context's share of z and r, and of q."""
         found = self._cnet({"image": image_bgr.numpy()})
-        return torch.from_numpy(found["net"]), torch.from_numpy(found["inp"])
+        net, gates, candidate = _tensors(found, "net", "gates", "candidate")
+        return net, (gates, candidate)
 
-    def update(
-        self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, ii: Tensor
-    ) -> tuple[Tensor, ...]:
-        """See `UpdateOperator.forward`; without `upmask`."""
-        inputs = {"net": net, "inp": inp, "corr": corr, "motion": motion, "means": source_means(ii)}
+    def match(
+        self, net: Tensor, context: Sequence[Tensor], corr: Tensor, motion: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `Networks.match`."""
+        gates, candidate = context
+        inputs = {
+            "net": net,
+            "gates": gates,
+            "candidate": candidate,
+            "corr": corr.permute(0, 2, 3, 1).contiguous(),
+            "motion": motion,
+        }
         found = self._update({name: tensor.numpy() for name, tensor in inputs.items()})
-        names = ("next_net", "delta", "weight", "eta")
-        return tuple(torch.from_numpy(found[name]) for name in names)
+        net, delta, weight = _tensors(found, "next_net", "delta", "weight")
+        return net, delta, weight
+
+    def damping(self, net: Tensor, ii: Tensor) -> Tensor:
+        """See `Networks.damping`."""
+        found = self._damping({"net": net.numpy(), "means": source_means(ii).numpy()})
+        return torch.from_numpy(found["eta"])
+
+
+def _tensors(found: Mapping[str, NDArray[Any]], *names: str) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(found[name]) for name in names)

@@ -164,7 +164,7 @@ class FactorGraph:
         self.changes = (moved * sure).sum((1, 2)) / sure.sum((1, 2)).clamp(min=_SMALL)
         self._coords, self._target, self._weight = coords, target, found.weight
         self.ages = self.ages + 1
-        keyframes.damping[torch.unique(self.ii)] = found.damping
+        keyframes.damping[torch.unique(self.ii)] = self._matcher.damping()
 
     def _adjust(self, free: Tensor, edges: Edges, iterations: int, *, depths: bool = True) -> bool:
         keyframes, count = self._keyframes, len(self._keyframes)

@@ -34,7 +34,7 @@ SLAM = NodeInterface(
     name="slam",
     executable="slam_node",
     skill="slam",
-    models=("fnet", "cnet", "update"),
+    models=("fnet", "cnet", "update", "damping"),
     inputs=(
         Input(IMAGE, "colour", description="topic of the colour image, of the left camera"),
         Input("camera_info", "camera_info", of=IMAGE, description="its camera info topic"),

@@ -26,17 +26,15 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Refinement:
-    """One step's answer for E edges with K different sources.
+    """One step's answer for E edges.
 
     Attributes:
         delta: (E, h, w, 2) from where the pixels were thought to be to where they are, map pixels.
         weight: (E, h, w, 2) in 0..1, how sure that is along x and y.
-        damping: (K, h, w) at least 0, of the inverse depth of the sources, in rising order.
     """
 
     delta: Tensor
     weight: Tensor
-    damping: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,12 @@ class Matcher(Protocol):
         """Look around `coords` (E, h, w, 2), where the geometry puts the pixels now.
 
         `target` (E, h, w, 2) is where the step before saw them.
+        """
+
+    def damping(self) -> Tensor:
+        """Return (K, h, w) at least 0, of the inverse depth of the K sources, in rising order.
+
+        As they are now known: ask where depth is adjusted to the matches, after the step.
         """
 
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from compressed_slam.encoder import Encoder, normalise
-from compressed_slam.update_operator import UpdateOperator
+from compressed_slam.update_operator import UpdateOperator, source_means
 from compressed_slam.widths import DroidConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from torch import Tensor
 
@@ -71,6 +73,22 @@ class DroidNet(nn.Module):
     def context(self, image_bgr: Tensor) -> tuple[Tensor, Tensor]:
         """Run cnet alone, for `net` and `inp`; see `normalise`."""
         return self.split(self.cnet(self._normalised(image_bgr)))
+
+    def initial(self, image_bgr: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `compressed_slam.droid_operator.Networks`."""
+        net, inp = self.context(image_bgr)
+        return net, (inp,)
+
+    def match(
+        self, net: Tensor, context: Sequence[Tensor], corr: Tensor, motion: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `compressed_slam.droid_operator.Networks`."""
+        [inp] = context
+        return self.update.match(net, inp, corr, motion)
+
+    def damping(self, net: Tensor, ii: Tensor) -> Tensor:
+        """See `compressed_slam.droid_operator.Networks`."""
+        return self.update.agg.damping(net, source_means(ii, net.dtype))
 
     def split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Take what cnet gives apart into `net` and `inp`."""

@@ -139,8 +139,11 @@ class _Matcher:
         del target
         # Where nothing is known the true coordinates mean nothing, and may not be finite.
         delta = torch.where(self._weight > 0, self._seen - coords, 0.0)
-        sources = len(torch.unique(self._keys))
-        return Refinement(delta, self._weight, torch.full((sources, *coords.shape[1:3]), _DAMPING))
+        return Refinement(delta, self._weight)
+
+    def damping(self) -> Tensor:
+        """See `Matcher`."""
+        return torch.full((len(torch.unique(self._keys)), *self._seen.shape[1:3]), _DAMPING)
 
     def _found(self, sources: Sequence[_View], targets: Sequence[_View]) -> tuple[Tensor, Tensor]:
         """(E, h, w, 2) coordinates in the targets, and weight 1 where they show the pixels."""

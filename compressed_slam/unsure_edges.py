@@ -54,7 +54,11 @@ class FeatureBacked:
             missed, near = self._around(edge, coords[edge])
             if near.mean() >= _LEAST_SHARE:
                 delta[edge], weight[edge] = missed * near, near.expand_as(missed)
-        return Refinement(delta, weight, found.damping)
+        return Refinement(delta, weight)
+
+    def damping(self) -> Tensor:
+        """See `Matcher`."""
+        return self._matcher.damping()
 
     def _around(self, edge: int, coords: Tensor) -> tuple[Tensor, Tensor]:
         """(h, w, 2) how far from `coords` an edge's pixels are, (h, w, 1) 1 where that counts."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from compressed_slam.widths import DroidConfig
 
 MOTION_CHANNELS = 4
-_LARGEST_MOTION = 64.0
+LARGEST_MOTION = 64.0
 _DAMPING_SCALE = 0.01
 _NEIGHBOURS = 9
 
@@ -131,7 +131,7 @@ class UpdateOperator(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Do what one step does for every edge by itself: return `net`, `delta` and `weight`."""
         seen = self.corr_encoder(corr)
-        flow = self.flow_encoder(motion.clamp(-_LARGEST_MOTION, _LARGEST_MOTION))
+        flow = self.flow_encoder(motion.clamp(-LARGEST_MOTION, LARGEST_MOTION))
         net = self.gru(net, inp, seen, flow)
         return net, self.delta(net), self.weight(net)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import logging
 import math
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -142,6 +143,28 @@ def calibrate(graph: bytes, images: Sequence[Arrays], method: Method) -> Calibra
                 raise SettingError(message)
         ranges = extremes if method == "minmax" else _observe(prepared, images, method)
     return Calibration(model.SerializeToString(), ranges, extremes)
+
+
+def saturated(calibration: Calibration, largest: Mapping[str, float]) -> Calibration:
+    """Return it with ranges that end at a magnitude, by activation.
+
+    Raises:
+        SettingError: the graph has no such activation.
+    """
+    for name in largest:
+        if name not in calibration.ranges:
+            close = difflib.get_close_matches(name, sorted(calibration.ranges), cutoff=0.3)
+            message = (
+                f"quantise.saturate: the exported graph has no activation '{name}'; close to it "
+                f"are {', '.join(close) or 'none'}: correct the name, or leave it out"
+            )
+            raise SettingError(message)
+    within = {
+        name: (max(low, -largest[name]), min(high, largest[name]))
+        for name, (low, high) in calibration.ranges.items()
+        if name in largest
+    }
+    return replace(calibration, ranges={**calibration.ranges, **within})
 
 
 @contextlib.contextmanager

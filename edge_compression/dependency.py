@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from torch import Tensor
 
-    from edge_compression.protocol import CompressibleSkill, ExportModel
+    from edge_compression.protocol import CompressibleSkill, ExportModel, LayerCalls
 
 _MAPS = 4  # dimensions of maps: samples, channels, rows, columns
 FILTERED = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public base class
@@ -62,12 +62,12 @@ def prunable_groups(skill: CompressibleSkill, network: nn.Module, data: BaseMode
         SettingError: there is none.
     """
     names = {module: name for name, module in network.named_modules()}
-    models = skill.models(network, data)
-    counts = Counter(module for model in models.values() for module in model.network.modules())
+    models = _traced(skill, network, data)
+    counts = Counter(module for model in models for module in model.network.modules())
     shared = [module for module, count in counts.items() if count > 1]
     excluded = [part for module in skill.unprunable(network) for part in module.modules()] + shared
     groups = []
-    for model in models.values():
+    for model in models:
         graph, found = dependencies(model, excluded)
         for group in found:
             roots = [
@@ -91,7 +91,7 @@ def prunable_groups(skill: CompressibleSkill, network: nn.Module, data: BaseMode
 
 
 def dependencies(
-    model: ExportModel, excluded: Sequence[nn.Module]
+    model: ExportModel | LayerCalls, excluded: Sequence[nn.Module]
 ) -> tuple[tp.DependencyGraph, list[tp.dependency.Group]]:
     """Return a model's dependency graph, and its groups without layers that are excluded."""
     graph, feeds = _graph(model)
@@ -112,7 +112,7 @@ def without(
     """Return a copy of the network without the filters in `plan`, by the name of the group."""
     smaller = copy.deepcopy(network)
     goes = {smaller.get_submodule(name): list(indices) for name, indices in plan.items() if indices}
-    for model in skill.models(smaller, data).values():
+    for model in _traced(skill, smaller, data):
         here = [module for module in model.network.modules() if module in goes]
         if not here:
             continue
@@ -153,6 +153,12 @@ def filters(module: nn.Module) -> int:
     return count
 
 
+def _traced(
+    skill: CompressibleSkill, network: nn.Module, data: BaseModel
+) -> list[ExportModel | LayerCalls]:
+    return [model.layers or model for model in skill.models(network, data).values()]
+
+
 def _is_grouped(module: nn.Module) -> bool:
     """Tell whether channels, of input or output, can only go in equal numbers from each group."""
     if isinstance(module, nn.GroupNorm):
@@ -183,7 +189,7 @@ class _Fed(nn.Module):
         return self.network(*(feed(given) for feed, given in zip(self.feeds, inputs, strict=True)))
 
 
-def _graph(model: ExportModel) -> tuple[tp.DependencyGraph, list[nn.Module]]:
+def _graph(model: ExportModel | LayerCalls) -> tuple[tp.DependencyGraph, list[nn.Module]]:
     """Return the graph, and layers of it that are not the network's."""
     # Channels are the same in all examples, and the smallest is traced soonest.
     smallest = min(model.examples, key=lambda each: sum(x.numel() for x in each.values()))

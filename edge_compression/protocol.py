@@ -40,6 +40,19 @@ RecipePath = Annotated[Path, AfterValidator(_from_recipe_folder)]
 
 
 @dataclass(frozen=True)
+class LayerCalls:
+    """The layers of an exported network, each called as it is: what pruning follows channels by.
+
+    Attributes:
+        network: has the very layers, whatever else it computes with them.
+        examples: inputs in `forward`'s order.
+    """
+
+    network: nn.Module
+    examples: Sequence[Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
 class ExportModel:
     """One network of a skill as it is exported: a file for each flavour, an entry of the manifest.
 
@@ -54,6 +67,7 @@ class ExportModel:
             are several, the exported graph is compared with torch on each of them; where there is
             one, on one of twice the size, too.
         calls: for one frame or one decision, on average.
+        layers: where `network` computes with parts of layers, or with several as one.
     """
 
     network: nn.Module
@@ -61,6 +75,7 @@ class ExportModel:
     outputs: Sequence[TensorSpec]
     examples: Sequence[Mapping[str, Tensor]]
     calls: float = 1.0
+    layers: LayerCalls | None = None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from onnxruntime.quantization.quant_utils import QuantizationMode
 
 from edge_compression.byte_weights import keep_in_bytes
 from edge_compression.calibration import quiet
+from edge_compression.float_readers import spare_float_readers
 from edge_compression.fp16 import halve, unfit
-from edge_compression.gates import gate_sums
+from edge_compression.gates import gate_sums, gate_terms
 from edge_compression.shallow import pool_first, shallow_convolutions
 from edge_compression.tensorrt_graph import (
     OPERATORS,
@@ -112,10 +113,17 @@ def _for_processor(
     scheme: _Scheme,
     keep_float: Collection[str],
 ) -> onnx.ModelProto:
-    excluded = _nodes_at(model, _with_clipped(model, keep_float)) + gate_sums(model)
+    sums = gate_sums(model)
     shallow = shallow_convolutions(model)
+    in_float = {*shallow, *_nodes_at(model, _with_clipped(model, keep_float))}
+    terms = gate_terms(model, sums, ranges, in_float)
+    writers = {name: node.name for node in model.graph.node for name in node.output}
+    in_float |= set(sums) - {writers[name] for name in terms}
     pool_first(model, shallow)
-    return _insert_pairs(model, ranges, scheme, [*shallow, *excluded])
+    quantised = _insert_pairs(model, {**ranges, **terms}, scheme, sorted(in_float))
+    others = {node.name for node in model.graph.node if node.op_type not in scheme.operators}
+    spare_float_readers(quantised, in_float | others)
+    return quantised
 
 
 def _for_tensorrt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
-from edge_compression.calibration import Method, calibrate, network_inputs
+from edge_compression.calibration import Method, calibrate, network_inputs, saturated
 from edge_compression.console import note
 from edge_compression.export import check_against_torch, export
 from edge_compression.fp16 import to_fp16
@@ -19,7 +19,7 @@ from edge_compression.widening import widened
 from edge_runtime.errors import EngineError, SettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
@@ -59,8 +59,9 @@ class Quantiser:
         """Calibrate the models of a network's candidate, with zero-padded channels where they help.
 
         Raises:
-            SettingError: the calibration data or `keep_float` is refused.
+            SettingError: the calibration data, `keep_float` or `saturate` is refused.
         """
+        _require_models("saturate", settings.saturate, last.models)
         keep_float = _by_model(settings, last.models)
         inputs = network_inputs(job, network, settings)
         methods: tuple[Method, ...] = (
@@ -74,7 +75,9 @@ class Quantiser:
                 graph = export(wider)
                 check_against_torch(graph, model)
             for method in methods:
-                calibrations[method][name] = calibrate(graph, inputs[name], method)
+                calibration = calibrate(graph, inputs[name], method)
+                largest = settings.saturate.get(name, {})
+                calibrations[method][name] = saturated(calibration, largest)
         return cls(job, settings, last, inputs, calibrations, keep_float)
 
     def half(self) -> dict[str, bytes]:
@@ -167,6 +170,12 @@ def _check(graph: bytes, flavour: Flavour) -> None:
         raise EngineError(message)
 
 
+def _require_models(key: str, wanted: Iterable[str], models: Mapping[str, object]) -> None:
+    if unknown := [name for name in wanted if name not in models]:
+        message = f"quantise.{key}: there is no model '{unknown[0]}'; there are {', '.join(models)}"
+        raise SettingError(message)
+
+
 def _by_model(
     settings: QuantiseSettings, models: Mapping[str, object]
 ) -> dict[str, tuple[str, ...]]:
@@ -177,12 +186,7 @@ def _by_model(
     """
     wanted = settings.keep_float
     if isinstance(wanted, dict):
-        if unknown := [name for name in wanted if name not in models]:
-            message = (
-                f"quantise.keep_float: there is no model '{unknown[0]}'; there are "
-                f"{', '.join(models)}"
-            )
-            raise SettingError(message)
+        _require_models("keep_float", wanted, models)
         return wanted
     if wanted and len(models) > 1:
         message = (

@@ -161,6 +161,12 @@ class QuantiseSettings(_Section):
         description="tensors of the exported graph that are not quantised; with several models a "
         "list for each",
     )
+    saturate: dict[str, dict[str, Annotated[float, Field(gt=0)]]] = Field(
+        default_factory=dict,
+        description="by model, activations of the exported graph and where their range ends at the "
+        "latest, whatever the calibration saw: larger values count as that, so that small ones are "
+        "told apart",
+    )
     limits: dict[str, Limit] = Field(
         default_factory=dict,
         description="by metric, of quantising alone, on the validation split; 1x is the float "

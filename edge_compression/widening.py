@@ -61,7 +61,7 @@ def _widen(wider: ExportModel, unprunable: Sequence[nn.Module]) -> bool:
     """Pad the model's channels; tell whether any had to be."""
     changed = False
     excluded = [part for module in unprunable for part in module.modules()]
-    graph, groups = dependencies(wider, excluded)
+    graph, groups = dependencies(wider.layers or wider, excluded)
     for group in groups:
         channels = len(group[0].idxs)
         wide = max(_LEAST, -(-channels // _MULTIPLE) * _MULTIPLE)

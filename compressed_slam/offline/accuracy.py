@@ -33,7 +33,7 @@ def accuracy(
     data: SlamData,
     split: Literal["validation", "held_out"],
 ) -> dict[str, float]:
-    """Track the split's recordings and match its pairs; `runs` are the three models.
+    """Track the split's recordings and match its pairs; `runs` are the four models.
 
     Returns:
         What `TRACKING` and `FLOW` say.

@@ -1,4 +1,4 @@
-"""DROID-SLAM's networks as three engines: fnet, cnet, and one step of the update operator.
+"""DROID-SLAM's networks as four engines: fnet, cnet, one step of the update operator, the damping.
 
 The lookup of correlation and the bundle adjustment between the steps stay outside of them.
 """
@@ -8,16 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from compressed_slam.correlation import CHANNELS
-from compressed_slam.encoder import STRIDE, normalise
-from compressed_slam.network import split
+from compressed_slam.encoder import STRIDE
+from compressed_slam.offline.engine_graphs import (
+    ContextEncoder,
+    ContextLayers,
+    Damping,
+    FeatureEncoder,
+    UpdateLayers,
+    UpdateStep,
+)
 from compressed_slam.update_operator import MOTION_CHANNELS, source_means
-from edge_compression.protocol import ExportModel
+from edge_compression.protocol import ExportModel, LayerCalls
 from edge_runtime.bundle import TensorSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from compressed_slam.network import DroidNet
@@ -29,58 +37,9 @@ PICTURE = (320, 240)
 _EDGES = ((8, 2), (1, 1), (2, 2), (32, 8))  # with their sources: usual, least, localising, most
 _MAPS = ("rows", "columns")
 # For one frame of a hand-held RGB-D camera (200 of 7-Scenes' RedKitchen made 13 keyframes): one or
-# two steps of two edges each to locate it, and some 200 edges for a keyframe, in runs of eight.
-_CALLS = {"fnet": 1.0, "cnet": 0.1, "update": 2.5}
-
-
-class FeatureEncoder(nn.Module):
-    """fnet behind the normalisation of its pictures."""
-
-    def __init__(self, droid: DroidNet) -> None:
-        super().__init__()
-        self.fnet = droid.fnet
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map uint8 BGR (n, 3, H, W) to `fmap`, see `Features`."""
-        fmap: Tensor = self.fnet(normalise(image))
-        return fmap
-
-
-class ContextEncoder(nn.Module):
-    """cnet behind the normalisation of its pictures."""
-
-    def __init__(self, droid: DroidNet) -> None:
-        super().__init__()
-        self.cnet = droid.cnet
-        self.hidden = droid.config().hidden
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Map uint8 BGR (n, 3, H, W) to `net` and `inp`, see `Features`."""
-        return split(self.cnet(normalise(image)), self.hidden)
-
-
-class UpdateStep(nn.Module):
-    """One step of the update operator, without `upmask`, which tracking does not read."""
-
-    def __init__(self, droid: DroidNet) -> None:
-        super().__init__()
-        # Without its upmask the operator is no part of this module, only its other layers are.
-        self._whole = (droid.update,)
-        parts = {
-            **dict(droid.update.named_children()),
-            **{f"agg_{name}": part for name, part in droid.update.agg.named_children()},
-        }
-        for name, part in parts.items():
-            if name not in {"agg", "agg_upmask"}:
-                self.add_module(name, part)
-
-    def forward(
-        self, net: Tensor, inp: Tensor, corr: Tensor, motion: Tensor, means: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return `net`, `delta`, `weight`, `eta`, see `Update`; `means`: see `source_means`."""
-        [operator] = self._whole
-        net, delta, weight = operator.match(net, inp, corr, motion)
-        return net, delta, weight, operator.agg.damping(net, means)
+# two steps of two edges each to locate it, and some 200 edges for a keyframe, in runs of eight, of
+# which the damping is asked, too.
+_CALLS = {"fnet": 1.0, "cnet": 0.1, "update": 2.5, "damping": 2.1}
 
 
 def export_models(droid: DroidNet) -> dict[str, ExportModel]:
@@ -94,23 +53,9 @@ def export_models(droid: DroidNet) -> dict[str, ExportModel]:
         colour_order="BGR",
     )
     pictures = [{"image": _picture()}]
-    net, inp = (
-        _maps(name, "pictures", channels)
-        for name, channels in (("net", config.hidden), ("inp", config.context))
-    )
-    step_inputs = [
-        _maps("net", "edges", config.hidden),
-        _maps("inp", "edges", config.context),
-        _maps("corr", "edges", CHANNELS),
-        _maps("motion", "edges", MOTION_CHANNELS),
-        TensorSpec(name="means", shape=("sources", "edges"), dtype="float32"),
-    ]
-    step_outputs = [
-        _maps("next_net", "edges", config.hidden),
-        _maps("delta", "edges", 2),
-        _maps("weight", "edges", 2),
-        TensorSpec(name="eta", shape=("sources", *_MAPS), dtype="float32"),
-    ]
+    net = _channels_last("net", "edges", config.hidden)
+    steps = [_step(config, edges, sources) for edges, sources in _EDGES]
+    layer_inputs = _layer_inputs(steps[1][0], config)
     return {
         "fnet": ExportModel(
             FeatureEncoder(droid),
@@ -119,19 +64,52 @@ def export_models(droid: DroidNet) -> dict[str, ExportModel]:
             pictures,
             _CALLS["fnet"],
         ),
-        "cnet": ExportModel(ContextEncoder(droid), [image], [net, inp], pictures, _CALLS["cnet"]),
+        "cnet": ExportModel(
+            ContextEncoder(droid),
+            [image],
+            [
+                _channels_last("net", "pictures", config.hidden),
+                _channels_last("gates", "pictures", 2 * config.hidden),
+                _channels_last("candidate", "pictures", config.hidden),
+            ],
+            pictures,
+            _CALLS["cnet"],
+            LayerCalls(ContextLayers(droid), pictures),
+        ),
         "update": ExportModel(
             UpdateStep(droid),
-            step_inputs,
-            step_outputs,
-            [_step(config, edges, sources) for edges, sources in _EDGES],
+            [
+                net,
+                _channels_last("gates", "edges", 2 * config.hidden),
+                _channels_last("candidate", "edges", config.hidden),
+                _channels_last("corr", "edges", CHANNELS),
+                _maps("motion", "edges", MOTION_CHANNELS),
+            ],
+            [
+                _channels_last("next_net", "edges", config.hidden),
+                _maps("delta", "edges", 2),
+                _maps("weight", "edges", 2),
+            ],
+            [step for step, _ in steps],
             _CALLS["update"],
+            LayerCalls(UpdateLayers(droid), [layer_inputs]),
+        ),
+        "damping": ExportModel(
+            Damping(droid),
+            [net, TensorSpec(name="means", shape=("sources", "edges"), dtype="float32")],
+            [TensorSpec(name="eta", shape=("sources", *_MAPS), dtype="float32")],
+            [{"net": step["net"], "means": means} for step, means in steps],
+            _CALLS["damping"],
         ),
     }
 
 
 def _maps(name: str, count: str, channels: int) -> TensorSpec:
     return TensorSpec(name=name, shape=(count, channels, *_MAPS), dtype="float32", layout="NCHW")
+
+
+def _channels_last(name: str, count: str, channels: int) -> TensorSpec:
+    return TensorSpec(name=name, shape=(count, *_MAPS, channels), dtype="float32", layout="NHWC")
 
 
 def _picture() -> Tensor:
@@ -142,17 +120,29 @@ def _picture() -> Tensor:
     return patches.repeat_interleave(16, 2).repeat_interleave(16, 3).byte()
 
 
-def _step(config: DroidConfig, edges: int, sources: int) -> dict[str, Tensor]:
+def _step(config: DroidConfig, edges: int, sources: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Return inputs of `update` for so many edges, and `means` for so many sources of them."""
     width, height = (side // STRIDE for side in PICTURE)
     generator = torch.Generator().manual_seed(0)
 
-    def noise(channels: int) -> Tensor:
-        return torch.randn((edges, channels, height, width), generator=generator)
+    def noise(*shape: int) -> Tensor:
+        return torch.randn((edges, *shape), generator=generator)
 
-    return {
-        "net": noise(config.hidden).tanh(),
-        "inp": noise(config.context).relu(),
-        "corr": noise(CHANNELS),
-        "motion": noise(MOTION_CHANNELS),
-        "means": source_means(torch.arange(edges) % sources),
+    inputs = {
+        "net": noise(height, width, config.hidden).tanh(),
+        "gates": noise(height, width, 2 * config.hidden),
+        "candidate": noise(height, width, config.hidden),
+        "corr": noise(height, width, CHANNELS),
+        "motion": noise(MOTION_CHANNELS, height, width),
     }
+    return inputs, source_means(torch.arange(edges) % sources)
+
+
+def _layer_inputs(step: Mapping[str, Tensor], config: DroidConfig) -> dict[str, Tensor]:
+    """Return inputs of the operator's layers, which have the context in the gates' place."""
+    motion = step["motion"]
+    net, inp, corr = (
+        motion.new_zeros((len(motion), channels, *motion.shape[2:]))
+        for channels in (config.hidden, config.context, CHANNELS)
+    )
+    return {"net": net, "inp": inp, "corr": corr, "motion": motion}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from compressed_slam.offline.recorded import Recording
     from edge_compression.protocol import Arrays, Run
 
+_NO_MEANS = np.zeros((0, 0), np.float32)  # each edge is to be its source's only one
 _EDGES = 2  # that are kept of a step; all the edges of one look alike
 # Few edges, and no refinement of the whole map: more of the same would only take longer.
 _SETTINGS = {
@@ -31,7 +32,8 @@ def rollout_inputs(
 ) -> Iterator[dict[str, Arrays]]:
     """Track recordings, and yield `count` inputs of each model from all along them.
 
-    Late ones are as likely as early ones: hidden states drift late.
+    Late ones are as likely as early ones: hidden states drift late. The damping's are the states
+    after any step, so that it has some where there is no keyframe yet.
 
     Args:
         runs: float engines, by model.
@@ -43,8 +45,12 @@ def rollout_inputs(
 
     def keeping(name: str) -> Run:
         def run(inputs: Arrays) -> Arrays:
-            kept[name].offer(inputs)
-            return runs[name](inputs)
+            outputs = runs[name](inputs)
+            if name != "damping":
+                kept[name].offer(inputs)
+            if name == "update":
+                kept["damping"].offer({"net": outputs["next_net"], "means": _NO_MEANS})
+            return outputs
 
         return run
 

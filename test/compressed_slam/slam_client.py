@@ -57,7 +57,7 @@ def stand_in_bundle(folder: Path) -> Path:
             engines={f"{name}/fp32.onnx": file},
             examples=[{"image": shape}],
         )
-        for name in ("fnet", "cnet", "update")
+        for name in ("fnet", "cnet", "update", "damping")
     }
     manifest = Manifest(
         skill="slam",

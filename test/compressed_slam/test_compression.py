@@ -1,4 +1,4 @@
-"""`compress run` and `compress evaluate` of SLAM: a bundle of three models, judged by tracking."""
+"""`compress run` and `compress evaluate` of SLAM: a bundle of four models, judged by tracking."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from edge_runtime.bundle import load_bundle
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEPT = ["motion", "/flow_encoder/flow_encoder.3/Relu_output_0", "delta", "means", "eta"]
+FLOW = "/flow_encoder/flow_encoder.3/Relu_output_0"
+KEPT = {
+    "update": ["motion", "/flow_encoder/flow_encoder.1/Relu_output_0", "delta"],
+    "damping": ["means", "eta"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,11 @@ def made(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             "tracked_frames": 4,
         },
         "prune": {"macs": 0.05, "allocation": "uniform"},
-        "quantise": {"calibration_images": 4, "keep_float": {"update": KEPT}},
+        "quantise": {
+            "calibration_images": 4,
+            "keep_float": KEPT,
+            "saturate": {"update": {FLOW: 0.01}},
+        },
         "fp16": True,
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -54,9 +62,9 @@ def made(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
-def test_a_run_makes_a_bundle_of_three_models(made: Path) -> None:
+def test_a_run_makes_a_bundle_of_four_models(made: Path) -> None:
     manifest = load_bundle(made / "bundle", "slam").manifest
-    assert list(manifest.models) == ["fnet", "cnet", "update"]
+    assert list(manifest.models) == ["fnet", "cnet", "update", "damping"]
     for model in manifest.models.values():
         assert {"fp32.onnx", "fp16.onnx", "cpu.onnx", "arm.onnx", "trt.onnx"} == set(model.flavours)
         assert all("ate" in engine.accuracy for engine in model.engines.values())

@@ -74,6 +74,7 @@ def test_a_rollout_of_the_engines_is_that_of_torch(
     torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
 
 
+@torch.no_grad()
 def test_pictures_of_any_size_and_any_number_of_edges(
     droid: DroidNet, engines: EngineNetworks
 ) -> None:
@@ -81,15 +82,20 @@ def test_pictures_of_any_size_and_any_number_of_edges(
     torch.testing.assert_close(
         engines.feature_maps(picture), droid.feature_maps(picture), rtol=1e-3, atol=1e-3
     )
-    for got, expected in zip(engines.context(picture), droid.context(picture), strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+    (state, shares), (net, inp) = engines.initial(picture), droid.context(picture)
+    torch.testing.assert_close(state.permute(0, 3, 1, 2), net, rtol=1e-3, atol=1e-3)
     for ii in (torch.tensor([5]), torch.tensor([2, 7, 2, 2, 9])):
         count = len(ii)
-        maps = [torch.randn(count, channels, 17, 23) for channels in (16, 16, 196, 4)]
-        got, expected = engines.update(*maps, ii), droid.update(*maps, ii)
-        assert len(got) == 4
-        for ours, theirs in zip(got, expected, strict=False):
+        net, corr, motion = (torch.randn(count, channels, 17, 23) for channels in (16, 196, 4))
+        states = net.permute(0, 2, 3, 1).contiguous()
+        contexts = [share.repeat(count, 1, 1, 1) for share in shares]
+        after, *got = engines.match(states, contexts, corr, motion)
+        got = [after.permute(0, 3, 1, 2), *got]
+        expected = droid.update(net, inp.expand(count, -1, -1, -1), corr, motion, ii)
+        for ours, theirs in zip(got, expected[:3], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+        damping = engines.damping(expected.net.permute(0, 2, 3, 1).contiguous(), ii)
+        torch.testing.assert_close(damping, expected.eta, rtol=1e-3, atol=1e-6)
 
 
 def test_the_graphs_keep_the_rules_of_tensorrt(graphs: dict[str, bytes]) -> None:
@@ -97,12 +103,13 @@ def test_the_graphs_keep_the_rules_of_tensorrt(graphs: dict[str, bytes]) -> None
         "fnet": [],
         "cnet": [],
         "update": [],
+        "damping": [],
     }
 
 
 def test_a_bundle_of_other_models_is_refused(graphs: dict[str, bytes]) -> None:
     run = OnnxEngine.from_file(graphs["fnet"]).run
-    with pytest.raises(BundleError, match="fnet, cnet, update"):
+    with pytest.raises(BundleError, match="fnet, cnet, update, damping"):
         EngineNetworks({"fnet": run, "cnet": run})
 
 
@@ -117,5 +124,5 @@ def test_networks_of_different_widths_fail_before_the_first_picture(
         return DroidOperator(EngineNetworks(engines))
 
     operator(graphs).warm_up(160, 128)
-    with pytest.raises(EngineError, match="24, 16, 20"):
+    with pytest.raises(EngineError, match="16, 20, 24"):
         operator({**graphs, "cnet": cnet}).warm_up(160, 128)

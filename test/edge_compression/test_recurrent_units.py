@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_compression.calibration import calibrate
+from edge_compression.calibration import calibrate, saturated
 from edge_compression.export import export
 from edge_compression.gates import gate_sums
 from edge_compression.protocol import ExportModel
 from edge_compression.quantisation import Flavour, quantise
 from edge_compression.tensorrt_rules import violations
 from edge_runtime.bundle import TensorSpec
+from edge_runtime.errors import SettingError
 from edge_runtime.onnx_engine import OnnxEngine
 
 CHANNELS = 16
@@ -91,3 +92,61 @@ def test_sums_that_only_gates_read_are_named(
         if node.op_type == "Add"
     )
     assert gate_sums(model) == []
+
+
+def test_convolutions_are_added_on_a_grid_that_ends_where_gates_do(
+    graph: bytes, samples: list[dict[str, np.ndarray]]
+) -> None:
+    calibration = calibrate(graph, [{**samples[0], "large": 100 * samples[0]["large"]}], "minmax")
+    model = onnx.load_from_string(quantise(calibration, "cpu"))
+    values = {item.name: onnx.numpy_helper.to_array(item) for item in model.graph.initializer}
+    writers = {name: node.op_type for node in model.graph.node for name in node.output}
+    reach = [
+        float(values[node.input[1]]) * 255
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and writers.get(node.input[0]) in {"Conv", "Add"}
+    ]
+    assert reach == pytest.approx([16.0] * 5)  # three convolutions, two sums, from -8 to 8
+
+
+class Blended(nn.Module):
+    """A state that becomes another one by what a convolution makes of it: here of nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        after = state + self.gate(state).tanh()
+        return after, self.gate(after)
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "arm"])
+def test_a_state_that_is_blended_in_float_is_not_rounded(
+    samples: list[dict[str, np.ndarray]], flavour: Flavour
+) -> None:
+    example = {"state": torch.zeros(2, CHANNELS, 16, 16)}
+    outputs = [spec("after"), spec("seen")]
+    model = ExportModel(Blended().eval(), [spec("state")], outputs, [example])
+    state = {"state": samples[0]["state"]}
+    calibration = calibrate(export(model), [state], "minmax")
+    quantised = quantise(calibration, flavour, ["/Tanh_output_0"])
+    assert quantised.count(b"DequantizeLinear") > quantise(
+        calibration, flavour, ["/Tanh_output_0", "state", "after"]
+    ).count(b"DequantizeLinear")
+    np.testing.assert_array_equal(
+        OnnxEngine.from_file(quantised).run(state)["after"], state["state"]
+    )
+
+
+def test_a_range_can_end_before_what_was_seen(
+    graph: bytes, samples: list[dict[str, np.ndarray]]
+) -> None:
+    calibration = calibrate(graph, samples, "minmax")
+    cut = saturated(calibration, {"large": 20.0})
+    assert cut.ranges["large"] == (calibration.ranges["large"][0], 20.0)
+    assert cut.ranges["state"] == calibration.ranges["state"]
+    with pytest.raises(SettingError, match=r"saturate.*'larg'.*large"):
+        saturated(calibration, {"larg": 20.0})

@@ -66,7 +66,7 @@ def test_compiled_functions_run_where_nothing_can_be_kept(tmp_path: Path) -> Non
     # What a read-only installation is to its owner, also to root.
     (tmp_path / "__pycache__").write_text("")
     program = (
-        "import numpy as np, correlation_kernels as k; out = np.zeros((49, 1), 'f');"
+        "import numpy as np, correlation_kernels as k; out = np.zeros((1, 49), 'f');"
         "one = np.ones((1, 1), 'f'); target = np.ones((9, 9, 1), 'f');"
         "k.look_up_maps(one, target, np.full((1, 2), 4, 'f'), 1.0, out);"
         "print(out.sum(), k.__file__)"
