@@ -47,7 +47,7 @@ class NearSighted:
         def near(*maps: torch.Tensor) -> Refinement:
             found: Refinement = refine(*maps)
             seen = (found.delta.norm(dim=-1, keepdim=True) < REACH).float()
-            return Refinement(found.delta * seen, found.weight * seen, found.damping)
+            return Refinement(found.delta * seen, found.weight * seen)
 
         matcher.refine = near
         limited: Matcher = matcher
@@ -127,7 +127,7 @@ def test_features_answer_for_unsure_edges_alone_and_near_the_geometry_alone() ->
             del maps
             weight = torch.full_like(coords, 0.9)
             weight[1] = 0.2
-            return Refinement(torch.full_like(coords, 0.1), weight, torch.zeros(2, HEIGHT, WIDTH))
+            return Refinement(torch.full_like(coords, 0.1), weight)
 
         def add(self, *edges: object) -> None:
             """Take nothing in."""
