@@ -76,7 +76,7 @@ def test_pictures_far_apart_are_followed_by_their_features() -> None:
 
 def test_features_that_moved_are_found_between_the_pixels() -> None:
     torch.manual_seed(0)
-    whole = F.interpolate(torch.randn(1, 16, 20, 24), scale_factor=8, mode="bicubic")[0]
+    whole = F.interpolate(torch.randn(1, 16, 10, 12), scale_factor=16, mode="bicubic")[0]
     source = whole[:, :, :160:4][:, :120:4].permute(1, 2, 0)
     target = whole[:, 5:125:4, 13:173:4].permute(1, 2, 0)  # 1.25 rows up and 3.25 columns left
     found = mutual_nearest(source, target)
@@ -84,7 +84,7 @@ def test_features_that_moved_are_found_between_the_pixels() -> None:
     assert inside.float().mean() > 0.9
     rows, columns = torch.meshgrid(torch.arange(2.0, 30), torch.arange(4.0, 40), indexing="ij")
     error = (found.target[2:, 4:] - torch.stack([columns - 3.25, rows - 1.25], -1))[inside]
-    assert error.norm(dim=-1).median() < 0.2
+    assert error.norm(dim=-1).median() < 0.25  # of whole pixels .35
     # What has left the picture is nobody's nearest.
     assert found.mutual[:1].float().mean() < 0.3
 
