@@ -19,7 +19,6 @@ from compressed_slam.frame import map_intrinsics
 from compressed_slam.location import Landmarks
 from compressed_slam.matching import Correspondences, Refinement
 from compressed_slam.projection import project
-from compressed_slam.unsure_edges import FeatureBacked
 from compressed_slam.wide_baseline import fit_pose, world_points
 
 if TYPE_CHECKING:
@@ -114,33 +113,3 @@ def test_a_pose_is_what_many_agree_with(outliers: float) -> None:
     located, agrees = found
     assert se3.log(se3.compose(located.pose, se3.inverse(true))).norm() < 0.01
     assert agrees[paired & ~wrong].all()
-
-
-def test_features_answer_for_unsure_edges_alone_and_near_the_geometry_alone() -> None:
-    coords = torch.zeros(2, HEIGHT, WIDTH, 2)
-    seen = torch.full((HEIGHT, WIDTH, 2), 0.5)
-    seen[:2] = 9.0  # far from where the geometry puts them
-    pairs = Correspondences(seen, torch.ones(HEIGHT, WIDTH, dtype=torch.bool))
-
-    class Two:
-        def refine(self, *maps: torch.Tensor) -> Refinement:
-            del maps
-            weight = torch.full_like(coords, 0.9)
-            weight[1] = 0.2
-            return Refinement(torch.full_like(coords, 0.1), weight, torch.zeros(2, HEIGHT, WIDTH))
-
-        def add(self, *edges: object) -> None:
-            """Take nothing in."""
-
-        def keep(self, mask: torch.Tensor) -> None:
-            """Forget nothing."""
-
-    backed = FeatureBacked(Two(), lambda *_: pairs)
-    backed.add([0, 0, 0], ["a", "b", "c"], ["d", "e", "f"])
-    backed.keep(torch.tensor([True, False, True]))
-    found = backed.refine(coords, coords)
-    assert (found.delta[0] == 0.1).all()
-    assert (found.weight[0] == 0.9).all()
-    assert (found.delta[1, 2:] == 0.5).all()
-    assert (found.weight[1, 2:] == 1).all()
-    assert (found.weight[1, :2] == 0).all()
