@@ -14,7 +14,6 @@ from compressed_slam import se3
 from compressed_slam.factor_graph import FactorGraph
 from compressed_slam.priority import yield_processor
 from compressed_slam.proximity import distance_table, nearby
-from compressed_slam.unsure_edges import FeatureBacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,7 +164,7 @@ class Backend:
         settings, count = self._settings, len(keyframes)
         graph = FactorGraph(
             keyframes,
-            FeatureBacked(self._operator.matcher(lasting=False), self._operator.correspondences),
+            self._operator.matcher(lasting=False),
             self._intrinsics,
             self._baseline,
             depth_weight=settings.depth_weight,

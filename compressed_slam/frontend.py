@@ -10,7 +10,6 @@ from compressed_slam.factor_graph import FactorGraph
 from compressed_slam.first_map import resolve_depth_reversal
 from compressed_slam.projection import frame_distance
 from compressed_slam.proximity import distance_table, nearby, neighbours
-from compressed_slam.unsure_edges import FeatureBacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +44,7 @@ class Frontend:
         self._intrinsics = intrinsics
         self._graph = FactorGraph(
             keyframes,
-            FeatureBacked(operator.matcher(lasting=True), operator.correspondences),
+            operator.matcher(lasting=True),
             intrinsics,
             baseline,
             depth_weight=settings.depth_weight,

@@ -19,7 +19,6 @@ from compressed_slam.frame import map_intrinsics
 from compressed_slam.location import Landmarks
 from compressed_slam.matching import Correspondences, Refinement
 from compressed_slam.projection import project
-from compressed_slam.unsure_edges import FeatureBacked
 from compressed_slam.wide_baseline import fit_pose, world_points
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def test_pictures_far_apart_are_followed_by_their_features() -> None:
 
 def test_features_that_moved_are_found_between_the_pixels() -> None:
     torch.manual_seed(0)
-    whole = F.interpolate(torch.randn(1, 16, 20, 24), scale_factor=8, mode="bicubic")[0]
+    whole = F.interpolate(torch.randn(1, 16, 10, 12), scale_factor=16, mode="bicubic")[0]
     source = whole[:, :, :160:4][:, :120:4].permute(1, 2, 0)
     target = whole[:, 5:125:4, 13:173:4].permute(1, 2, 0)  # 1.25 rows up and 3.25 columns left
     found = mutual_nearest(source, target)
@@ -84,9 +83,9 @@ def test_features_that_moved_are_found_between_the_pixels() -> None:
     assert inside.float().mean() > 0.9
     rows, columns = torch.meshgrid(torch.arange(2.0, 30), torch.arange(4.0, 40), indexing="ij")
     error = (found.target[2:, 4:] - torch.stack([columns - 3.25, rows - 1.25], -1))[inside]
-    assert error.norm(dim=-1).median() < 0.2
+    assert error.norm(dim=-1).median() < 0.25  # of whole pixels .35
     # What has left the picture is nobody's nearest.
-    assert found.mutual[:1].float().mean() < 0.3
+    assert found.mutual[:, :1].float().mean() < 0.3
 
 
 @pytest.mark.parametrize("outliers", [0.6, 1.0])
@@ -114,33 +113,3 @@ def test_a_pose_is_what_many_agree_with(outliers: float) -> None:
     located, agrees = found
     assert se3.log(se3.compose(located.pose, se3.inverse(true))).norm() < 0.01
     assert agrees[paired & ~wrong].all()
-
-
-def test_features_answer_for_unsure_edges_alone_and_near_the_geometry_alone() -> None:
-    coords = torch.zeros(2, HEIGHT, WIDTH, 2)
-    seen = torch.full((HEIGHT, WIDTH, 2), 0.5)
-    seen[:2] = 9.0  # far from where the geometry puts them
-    pairs = Correspondences(seen, torch.ones(HEIGHT, WIDTH, dtype=torch.bool))
-
-    class Two:
-        def refine(self, *maps: torch.Tensor) -> Refinement:
-            del maps
-            weight = torch.full_like(coords, 0.9)
-            weight[1] = 0.2
-            return Refinement(torch.full_like(coords, 0.1), weight)
-
-        def add(self, *edges: object) -> None:
-            """Take nothing in."""
-
-        def keep(self, mask: torch.Tensor) -> None:
-            """Forget nothing."""
-
-    backed = FeatureBacked(Two(), lambda *_: pairs)
-    backed.add([0, 0, 0], ["a", "b", "c"], ["d", "e", "f"])
-    backed.keep(torch.tensor([True, False, True]))
-    found = backed.refine(coords, coords)
-    assert (found.delta[0] == 0.1).all()
-    assert (found.weight[0] == 0.9).all()
-    assert (found.delta[1, 2:] == 0.5).all()
-    assert (found.weight[1, 2:] == 1).all()
-    assert (found.weight[1, :2] == 0).all()
