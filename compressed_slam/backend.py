@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _STEPS = 12
+_SETTLED = 0.2  # map pixels, see `FactorGraph.changes`, under which an edge is matched no more
 _EDGES_PER_KEYFRAME = 16
 _LM, _EP = 1e-5, 1e-2
 
@@ -115,9 +116,13 @@ class Backend:
         running = self._running
         return running is not None and running.done()
 
-    def begin(self, keyframes: Keyframes) -> None:
-        """Start a run on what is in memory now."""
-        self._running = self._thread.submit(self._run, keyframes, keyframes.copy())
+    def begin(self, keyframes: Keyframes, *, thorough: bool = False) -> None:
+        """Start a run on what is in memory now; a `thorough` one matches all edges in every step.
+
+        Others stop matching those that have settled, which are most of them after a few steps.
+        """
+        settled = 0.0 if thorough else _SETTLED
+        self._running = self._thread.submit(self._run, keyframes, keyframes.copy(), settled)
 
     def result(self, *, wait: bool = False) -> Correction | None:
         """Return what a run found, once, when it has ended; None if it found nothing.
@@ -139,12 +144,17 @@ class Backend:
         self._closed.set()
         self._thread.shutdown()
 
-    def _run(self, original: Keyframes, keyframes: Keyframes) -> Correction | None:
+    def _run(self, original: Keyframes, keyframes: Keyframes, settled: float) -> Correction | None:
         count = len(keyframes)
         graph = self._graph(keyframes)
         free = torch.arange(count, device=self._intrinsics.device) >= 1
-        solved = [not self._closed.is_set() and graph.refine(free) for _ in range(_STEPS)]
-        if not any(solved):
+        solved = False
+        for _ in range(_STEPS):
+            if self._closed.is_set():
+                break
+            solved |= graph.refine(free)
+            graph.deactivate(graph.changes < settled, 0)
+        if not solved:
             return None
         poses, disps = keyframes.poses[:count], keyframes.disps[:count]
         return Correction(original, keyframes.ids, poses, disps, self._metric)

@@ -13,7 +13,6 @@ State goes in and a new state comes out; inputs are never written to.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -58,13 +57,14 @@ class Adjusted(NamedTuple):
         disps: (N, h, w), those of source frames at least `MIN_DISPARITY`.
         solved: false where a system could not be solved; the state is then the one given.
         depth_weight: that measured depth should have, by the residuals before the last step;
-            infinite where nothing contradicts the sensor, or nothing was measured.
+            infinite where nothing contradicts the sensor. None where that was not asked for, or
+            cannot be told: nothing was solved, no disparity moved, or nothing was measured.
     """
 
     poses: Tensor
     disps: Tensor
     solved: bool
-    depth_weight: float = math.inf
+    depth_weight: float | None = None
 
 
 def _planes(edges: Edges) -> Edges:
@@ -149,6 +149,7 @@ def adjust(
     ep: float = 0.1,
     measured: Tensor | None = None,
     depth_weight: float = 0.05,
+    weigh_depth: bool = False,
     baseline: Tensor | None = None,
 ) -> Adjusted:
     """Move the free poses, and the disparities of all source frames, to where the edges want them.
@@ -167,11 +168,13 @@ def adjust(
         ep: and what is added besides.
         measured: (N, h, w) inverse depth of a sensor, 0 where unknown.
         depth_weight: of the squared difference from it, beside the weights times .001.
+        weigh_depth: whether to find out what that weight should be.
         baseline: (7,) pose of a stereo pair's second camera seen from the first, for edges (i, i).
     """
     graph = _Graph.of(edges, free)
-    new_poses, new_disps, asked = poses, disps, math.inf
-    for _ in range(iterations):
+    new_poses, new_disps, asked = poses, disps, None
+    for iteration in range(iterations):
+        weigh = weigh_depth and iteration == iterations - 1
         depths = None
         if eta is not None:
             curvature = ETA * eta.flatten(1) + ETA_FLOOR
@@ -182,14 +185,14 @@ def adjust(
                 missing = sensor - new_disps[graph.sources].flatten(1)
                 curvature = curvature.masked_fill(known, depth_weight)
                 pull = depth_weight * missing * known
-            depths = Depths(graph.owner, curvature, pull)
+            depths = Depths(graph.owner, curvature, pull, sums_squares=weigh)
         system, chains = _normal_equations(
             graph, new_poses, new_disps, intrinsics, baseline=baseline, depths=depths
         )
         step = system.solve(lm, ep)
         if step is None:
             return Adjusted(poses, disps, solved=False)
-        if depths is not None and measured is not None:
+        if weigh and depths is not None and measured is not None and known.any():
             asked = WEIGHT * depths.variance_ratio(missing * known, depth_weight, MOST_DEPTH_WEIGHT)
         moved = se3.retract(new_poses[free], step[:-1].to(poses.dtype))
         new_poses = new_poses.index_put((free,), moved)

@@ -28,6 +28,9 @@ class Executor(Protocol):
     def idle(self) -> bool:
         """Whether nothing is under way or waits."""
 
+    def behind(self) -> bool:
+        """Whether something waits until the present work is done."""
+
     def give(self, work: Work) -> None:
         """Do it, now or later."""
 
@@ -43,6 +46,10 @@ class Inline:
 
     has_room = True
     idle = True
+
+    def behind(self) -> bool:
+        """Nothing ever waits."""
+        return False
 
     def give(self, work: Work) -> None:
         """Do it now."""
@@ -79,6 +86,10 @@ class Beside:
     def idle(self) -> bool:
         """See `Executor`."""
         return not (self._queue or self._busy)
+
+    def behind(self) -> bool:
+        """See `Executor`."""
+        return bool(self._queue)
 
     def give(self, work: Work) -> None:
         """See `Executor`."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     Pairs = Sequence[tuple[int, int]]
 
 
-_BEFORE = 2  # keyframes before the first refined one that hold it in place
+_BEFORE = 3  # keyframes before the first that is moved, which hold it in place
 _ITERATIONS = 2  # of the adjustment after a match
+_SMALL = 1e-6
 
 
 class FactorGraph:
@@ -35,6 +36,9 @@ class FactorGraph:
         ii: (E,) rows of the keyframes that the pixels are of.
         jj: (E,) rows of those that see them; with jj = ii, the right picture of a stereo pair.
         ages: (E,) times that each edge was refined.
+        changes: (E,) how far from the match before the last one was, and how far the geometry had
+            moved in between: mean of both together, map pixels; sure pixels count more. Infinite
+            before the first.
     """
 
     def __init__(
@@ -67,7 +71,8 @@ class FactorGraph:
         none = torch.zeros(0, dtype=torch.long, device=intrinsics.device)
         maps = intrinsics.new_zeros((0, *keyframes.disps.shape[1:], 2))
         self.ii = self.jj = self.ages = none
-        self._target = self._weight = maps
+        self.changes = intrinsics.new_zeros(0)
+        self._coords = self._target = self._weight = maps
         self._inactive = Edges(none, none, maps, maps)
 
     def __len__(self) -> int:
@@ -92,6 +97,9 @@ class FactorGraph:
         coords = self._project(ii, jj)
         self.ii, self.jj = torch.cat([self.ii, ii]), torch.cat([self.jj, jj])
         self.ages = torch.cat([self.ages, torch.zeros_like(ii)])
+        unmatched = self.changes.new_full((len(ii),), torch.inf)
+        self.changes = torch.cat([self.changes, unmatched])
+        self._coords = torch.cat([self._coords, coords])
         self._target = torch.cat([self._target, coords])
         self._weight = torch.cat([self._weight, torch.zeros_like(coords)])
 
@@ -121,15 +129,10 @@ class FactorGraph:
         Returns:
             Whether the adjustment could be solved; if not, poses and depths are what they were.
         """
-        if not len(self):
-            return True
-        keyframes = self._keyframes
-        coords = self._project(self.ii, self.jj)
-        found = self._matcher.refine(coords, self._target)
-        self._target, self._weight = coords + found.delta, found.weight
-        self.ages = self.ages + 1
-        keyframes.damping[torch.unique(self.ii)] = found.damping
-        return self._adjust(free, _joined(self._around(), self._edges), _ITERATIONS)
+        if len(self):
+            self._match()
+        edges = _joined(self._around(free), self._edges)
+        return not len(edges.ii) or self._adjust(free, edges, _ITERATIONS)
 
     def settle(self, free: Tensor, end: int, iterations: int, *, depths: bool = True) -> None:
         """Adjust to the matches there are, those between rows before `end`, as `refine` does.
@@ -152,9 +155,19 @@ class FactorGraph:
     def _edges(self) -> Edges:
         return Edges(self.ii, self.jj, self._target, self._weight)
 
+    def _match(self) -> None:
+        keyframes = self._keyframes
+        coords = self._project(self.ii, self.jj)
+        found = self._matcher.refine(coords, self._target)
+        target, sure = coords + found.delta, found.weight.mean(-1)
+        moved = (target - self._target).norm(dim=-1) + (coords - self._coords).norm(dim=-1)
+        self.changes = (moved * sure).sum((1, 2)) / sure.sum((1, 2)).clamp(min=_SMALL)
+        self._coords, self._target, self._weight = coords, target, found.weight
+        self.ages = self.ages + 1
+        keyframes.damping[torch.unique(self.ii)] = found.damping
+
     def _adjust(self, free: Tensor, edges: Edges, iterations: int, *, depths: bool = True) -> bool:
         keyframes, count = self._keyframes, len(self._keyframes)
-        depth_weight = self._depth_weight or keyframes.depth_weight
         adjusted = adjust(
             keyframes.poses[:count],
             keyframes.disps[:count],
@@ -165,19 +178,21 @@ class FactorGraph:
             iterations=iterations,
             measured=keyframes.measured[:count],
             baseline=self._baseline,
-            depth_weight=depth_weight,
+            depth_weight=self._depth_weight or keyframes.depth_weight,
+            weigh_depth=not self._depth_weight,
             lm=self._lm,
             ep=self._ep,
         )
         keyframes.poses[:count] = adjusted.poses
         keyframes.disps[:count] = adjusted.disps
-        asked = min(adjusted.depth_weight, MOST_DEPTH_WEIGHT)
-        keyframes.depth_weight = math.sqrt(keyframes.depth_weight * asked)
+        if adjusted.depth_weight is not None:
+            asked = min(adjusted.depth_weight, MOST_DEPTH_WEIGHT)
+            keyframes.depth_weight = math.sqrt(keyframes.depth_weight * asked)
         return adjusted.solved
 
-    def _around(self) -> Edges:
-        """Return the inactive edges between what is refined, or comes shortly before it."""
-        first = self.ii.min() - _BEFORE
+    def _around(self, free: Tensor) -> Edges:
+        """Return the inactive edges between what is moved, or comes shortly before it."""
+        first = free.int().argmax() - _BEFORE
         near = (self._inactive.ii >= first) & (self._inactive.jj >= first)
         return Edges(*(part[near] for part in self._inactive))
 
@@ -196,7 +211,10 @@ class FactorGraph:
             return
         self._matcher.keep(mask)
         self.ii, self.jj, self.ages = self.ii[mask], self.jj[mask], self.ages[mask]
-        self._target, self._weight = self._target[mask], self._weight[mask]
+        self.changes = self.changes[mask]
+        self._coords, self._target, self._weight = (
+            maps[mask] for maps in (self._coords, self._target, self._weight)
+        )
 
 
 def _joined(first: Edges, second: Edges) -> Edges:

@@ -12,6 +12,8 @@ from compressed_slam.projection import frame_distance
 from compressed_slam.proximity import distance_table, nearby, neighbours
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from compressed_slam.keyframes import Keyframes
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _FIRST_RADIUS, _FIRST_STEPS = 3, 8
 _STEPS, _MORE_STEPS = 3, 2
 _SEARCHED = 5  # latest keyframes that look for partners
+_SETTLED = 0.2  # map pixels, see `FactorGraph.changes`, under which an edge is matched no more
 _LM, _EP = 1e-4, 0.1
 
 
@@ -63,16 +66,19 @@ class Frontend:
         self._graph.add(self._nearby(0, 0, self._settings.max_edges - len(self._graph)))
         return self._refine(1, _FIRST_STEPS)
 
-    def step(self, partner: int | None = None) -> None:
+    def step(self, partner: int | None = None, behind: Callable[[], bool] = lambda: False) -> None:
         """Work the newest keyframe in; the one before is given up if it says nothing new.
 
         Args:
             partner: row of an older keyframe that sees the same, if the newest does not follow
                 those before it.
+            behind: whether the next keyframe waits; its steps refine the same edges further.
         """
         settings, graph, keyframes = self._settings, self._graph, self._keyframes
         first = max(0, len(keyframes) - settings.window)
-        graph.deactivate(graph.ages > settings.max_age, first)
+        # Of what is older than the window, an edge that becomes inactive would say nothing more.
+        settled = (graph.changes < _SETTLED) & (torch.minimum(graph.ii, graph.jj) >= first)
+        graph.deactivate(settled | (graph.ages > settings.max_age), first)
         newest = len(keyframes) - 1
         pairs = [] if partner is None else [(partner, newest), (newest, partner)]
         pairs += self._nearby(first, max(first, len(keyframes) - _SEARCHED), settings.max_edges)
@@ -82,7 +88,7 @@ class Frontend:
         row = len(keyframes) - 2
         if row > 0 and self._distance(row - 1, row) < settings.keyframe_threshold:
             self.retire(row)
-        else:
+        elif not behind():
             self._refine(first + 1, _MORE_STEPS)
 
     def retire(self, row: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,7 @@ class Localiser:
         """`intrinsics` (4,) are those of the maps."""
         self._operator = operator
         self._intrinsics = intrinsics
+        self._edge_s = 0.0  # that a step took last, for each keyframe
 
     def motion(self, source: View, target: View, size: tuple[int, int]) -> Motion:
         """Return how far a picture is from another; `size` is that of the maps, (h, w)."""
@@ -83,6 +86,7 @@ class Localiser:
         rows: Sequence[int],
         *,
         steps: int = _STEPS,
+        deadline: float = math.inf,
     ) -> Localisation:
         """Find a picture's pose from the keyframes `rows`, the latest of them last.
 
@@ -93,18 +97,26 @@ class Localiser:
             rows: of theirs.
             steps: of matching at most; each moves the picture to where the matches want it. Where
                 they already agree with the guess, as in steady motion, one is enough.
+            deadline: `time.monotonic()` after which no step but the first is to end; where that one
+                would, the latest keyframe alone is matched.
         """
+        began = time.monotonic()
+        if began + self._edge_s * len(rows) > deadline:
+            rows = rows[-1:]
         landmarks = Landmarks(known.poses[list(rows)], known.disps[list(rows)], self._intrinsics)
         matcher = self._operator.matcher(lasting=False)
         matcher.add(rows, [known.views[row] for row in rows], [view] * len(rows))
         pose, target = guess, landmarks.seen_from(guess)
-        for _ in range(steps):
+        for step in range(1, steps + 1):
             coords = landmarks.seen_from(pose)
             found = matcher.refine(coords, target)
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
             pose = located.pose
-            if Motion.of(found.delta, found.weight).flow < _SETTLED:
+            now = time.monotonic()
+            took = (now - began) / step
+            self._edge_s = took / len(rows)
+            if now + took > deadline or Motion.of(found.delta, found.weight).flow < _SETTLED:
                 break
         grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(

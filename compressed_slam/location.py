@@ -107,5 +107,13 @@ class Landmarks:
         return Located(found, known, variance / WEIGHT, solved=True)
 
 
+def warm_up() -> None:
+    """Have what is compiled loaded, so that no camera's picture has to wait for it."""
+    pose, intrinsics = torch.tensor([0.0, 0, 0, 0, 0, 0, 1]), torch.tensor([8.0, 8.0, 4.0, 4.0])
+    landmarks = Landmarks(pose[None], torch.ones(1, 8, 8), intrinsics)
+    seen = landmarks.seen_from(pose)
+    landmarks.locate(pose, seen, torch.ones_like(seen))
+
+
 def _numbers(tensor: Tensor, dtype: Any) -> NDArray[np.floating[Any]]:  # noqa: ANN401
     return np.ascontiguousarray(tensor.cpu().numpy(), dtype)

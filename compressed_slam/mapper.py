@@ -14,6 +14,8 @@ from compressed_slam.projection import frame_distance
 from compressed_slam.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from compressed_slam.frame import Frame
@@ -116,14 +118,14 @@ class Mapper:
             self.first_map = Snapshot.of(saved, self._number, self._newest, started=True)
         self._tell()
 
-    def take_in(self, candidate: Candidate) -> None:
-        """Make a keyframe, and refine the latest ones with it."""
+    def take_in(self, candidate: Candidate, behind: Callable[[], bool] = lambda: False) -> None:
+        """Make a keyframe, and refine the latest ones with it; less where mapping is `behind`."""
         try:
             self._apply(wait=False)
             if self.first_map is None:
                 self._begin_with(candidate)
             else:
-                self._go_on_with(candidate)
+                self._go_on_with(candidate, behind)
         finally:
             self._tell()
 
@@ -136,7 +138,7 @@ class Mapper:
         """Refine the whole map once more."""
         self._apply(wait=True)
         if self.first_map is not None:
-            self._backend.begin(self.keyframes)
+            self._backend.begin(self.keyframes, thorough=True)
             self._apply(wait=True)
         self._tell()
 
@@ -159,14 +161,15 @@ class Mapper:
             else:
                 self.begin_map()
 
-    def _go_on_with(self, candidate: Candidate) -> None:
+    def _go_on_with(self, candidate: Candidate, behind: Callable[[], bool]) -> None:
         keyframes = self.keyframes
         pose, latest = self._pose(candidate), keyframes.disps[len(keyframes) - 1]
         if keyframes.full:
             self._make_room(candidate.partner)
         self._append(candidate, pose, latest.mean())
         ids = keyframes.ids
-        self._frontend.step(ids.index(candidate.partner) if candidate.partner in ids else None)
+        partner = ids.index(candidate.partner) if candidate.partner in ids else None
+        self._frontend.step(partner, behind)
         self._since_backend += 1
         if self._since_backend >= self._settings.backend_every and self._backend.idle:
             self._since_backend = 0

@@ -23,6 +23,7 @@ from compressed_slam.interface import (
     SAVE_MAP,
     SLAM,
 )
+from compressed_slam.location import warm_up
 from compressed_slam.map_files import read_map, write_map
 from compressed_slam.map_points import map_points
 from compressed_slam.messages import odometry_message, path_message, points_message, pose_message
@@ -93,6 +94,7 @@ class SlamNode(SkillNode[Located]):
         operator = DroidOperator(EngineNetworks({name: one.run for name, one in engines.items()}))
         height, width = self._size
         operator.warm_up(width, height)
+        warm_up()
         return operator
 
     def unload(self) -> None:
@@ -132,7 +134,7 @@ class SlamNode(SkillNode[Located]):
         except SettingError as error:
             raise MessageError(str(error), "camera") from error
         with stopwatch.stage("track"):
-            estimate = tracker.track(taken)
+            estimate = tracker.track(taken, frame.received)
         self._last = estimate
         return Located(estimate, self._frames.place(estimate))
 

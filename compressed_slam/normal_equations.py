@@ -87,18 +87,22 @@ def solve_damped(information: Tensor, gradient: Tensor, lm: float, ep: float) ->
 class Depths:
     """The disparities of K source frames: one unknown a pixel, each alone among its kind."""
 
-    def __init__(self, owner: Tensor, curvature: Tensor, pull: Tensor) -> None:
+    def __init__(
+        self, owner: Tensor, curvature: Tensor, pull: Tensor, *, sums_squares: bool = False
+    ) -> None:
         """Start without edges; `curvature` and `pull` are taken over and written to.
 
         Args:
             owner: (E,) which source frame an edge's pixels are of, rising.
             curvature: (K, P) second derivative by the disparities.
             pull: (K, P) gradient of the disparities.
+            sums_squares: whether the edges' residuals are summed up for `variance_ratio`.
         """
         self._owner = owner
         self._curvature = curvature
         self._pull = pull
         self._coupling = pull.new_empty((len(owner), 6, pull.shape[1]))  # with the edges' motion
+        self._sums_squares = sums_squares
         self._misfit = self._sureness = 0.0
 
     def add(self, part: slice, terms: Terms) -> None:
@@ -107,8 +111,9 @@ class Depths:
         of_x, of_y = terms.jacobian.unbind(2)
         coupling = torch.mul(of_x[:, :6], by_x.unsqueeze(1), out=self._coupling[part])
         coupling.addcmul_(of_y[:, :6], by_y.unsqueeze(1))
-        self._misfit += (terms.weight * terms.residual.square()).sum().item()
-        self._sureness += terms.weight.sum().item()
+        if self._sums_squares:
+            self._misfit += (terms.weight * terms.residual.square()).sum().item()
+            self._sureness += terms.weight.sum().item()
         owner = self._owner[part]
         self._curvature.index_add_(0, owner, by_x * of_x[:, 6] + by_y * of_y[:, 6])
         self._pull.index_add_(0, owner, (terms.weighted[:, 6] * terms.residual).sum(1))

@@ -33,7 +33,9 @@ class SlamSettings(_Section):
         default=0.3, ge=0, le=1, description="share of the whole flow in the distance of keyframes"
     )
     motion_threshold: _Pixels = Field(
-        default=1.5, description="mean flow from the last keyframe that makes a frame a keyframe"
+        default=1.5,
+        description="mean flow from the last keyframe that makes a frame a keyframe; with measured "
+        "depth at least 1.25 times `keyframe_threshold`",
     )
     warm_up: int = Field(default=12, ge=4, description="keyframes before the first map")
     keyframe_threshold: _Pixels = Field(

@@ -17,6 +17,7 @@ from compressed_slam.frame import map_intrinsics
 from compressed_slam.localiser import Localiser
 from compressed_slam.map_points import map_points
 from compressed_slam.mapper import Candidate, Mapper
+from compressed_slam.pace import Pace
 from compressed_slam.relocaliser import Relocaliser
 from compressed_slam.saved_map import SavedMap
 from compressed_slam.trajectory_log import TrajectoryLog
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from compressed_slam.snapshot import Snapshot
     from edge_runtime.calibration import Calibration
 
+_APART = 1.25  # times `keyframe_threshold`; with depth, nearer keyframes are soon given up again
 _NEIGHBOURS = 2  # latest keyframes that a picture is matched with
 _SOON = 500_000_000  # ns; after a longer pause the motion before it says nothing
 _LEAST_DEPTH = 0.1  # share of the first keyframe's depth that a sensor must have measured
@@ -111,8 +113,8 @@ class Tracker:
             live=live,
         )
         self._executor: Executor = Beside("slam-mapping", _WAITING) if live else Inline()
-        self.postponed = 0
-        self._next_id = 0
+        self._pace = Pace()
+        self.postponed = self._next_id = 0
         self._pose = se3.identity(device)
         self._odometry_of_map = se3.identity(device)
         self._stamp: int | None = None
@@ -120,10 +122,14 @@ class Tracker:
         self._placed = True
         self._begin_with(self._mapper.snapshot)
 
-    def track(self, frame: Frame) -> Estimate:
+    def track(self, frame: Frame, arrived: float | None = None) -> Estimate:
         """Find out where a frame was taken from, and learn from it.
 
         A frame that is lost gets the last pose that was known.
+
+        Args:
+            frame: the next one.
+            arrived: `time.monotonic()` when it came, of a camera that does not wait; see `Pace`.
 
         Raises:
             MessageError: the frame is older than the one before it, or of another size than the
@@ -136,6 +142,7 @@ class Tracker:
             depth=frame.depth if self._measures_depth else None,
             right=None if self._baseline is None else frame.right,
         )
+        self._deadline = self._pace.deadline(arrived)
         view = self._operator.view(frame)
         if self._mapper.correction_waits and self._executor.idle:
             self._executor.give(self._mapper.correct)
@@ -293,7 +300,8 @@ class Tracker:
         guess = se3.compose(self._motion, self._pose) if moves_on else self._pose
         near = None
         if self._placed:
-            near = self._localiser.locate(view, guess, known, known.landmarks()[-_NEIGHBOURS:])
+            rows = known.landmarks()[-_NEIGHBOURS:]
+            near = self._localiser.locate(view, guess, known, rows, deadline=self._deadline)
         if near is not None and near.is_good(self._settings.least_confidence):
             partner, found = None, near
         elif (again := self._relocaliser.search(frame, view, known)) is not None:
@@ -313,7 +321,8 @@ class Tracker:
         motion, settings = found.motion, self._settings
         # Of a keyframe that is out of view, the flow says nothing.
         unseen = motion.confidence <= settings.least_confidence
-        new = unseen or motion.flow > settings.motion_threshold or partner is not None
+        apart = self._measures_depth * _APART * settings.keyframe_threshold
+        new = unseen or motion.flow > max(settings.motion_threshold, apart) or partner is not None
         anchor = len(known) - 1 if partner is None else partner
         relative = se3.compose(pose, se3.inverse(known.poses[anchor]))
         covariance = self._uncertainty.of(found.located.covariance, relative, known.ids[anchor])
@@ -366,7 +375,7 @@ class Tracker:
         self._relocaliser.remember(self.known.ids, frame)
         if covariance is not None:
             self._uncertainty.remember(self.known.ids, covariance)
-        self._executor.give(partial(self._mapper.take_in, candidate))
+        self._executor.give(partial(self._mapper.take_in, candidate, self._executor.behind))
         self._learn()
         return True
 

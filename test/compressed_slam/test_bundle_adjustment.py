@@ -193,8 +193,31 @@ def test_the_weight_of_measured_depth_is_told_by_how_far_it_is_from_the_matches(
             free=all_but(1, scene),
             measured=measured,
             depth_weight=asked,
+            weigh_depth=True,
         )
     assert asked == pytest.approx(1e-3 * (flow_noise / sensor_noise) ** 2, rel=0.3)
+
+
+def test_an_adjustment_that_cannot_tell_how_measured_depth_weighs_says_so() -> None:
+    scene = wall(8, 20, 30)
+    free, nothing = all_but(1, scene), torch.zeros_like(scene.disps)
+    unsolvable = scene.edges._replace(target=torch.full_like(scene.edges.target, torch.nan))
+    for edges, eta, measured in (
+        (unsolvable, scene.eta, scene.disps),
+        (scene.edges, None, scene.disps),
+        (scene.edges, scene.eta, nothing),
+    ):
+        found = adjust(
+            scene.poses,
+            scene.disps,
+            scene.intrinsics,
+            edges,
+            eta,
+            free=free,
+            measured=measured,
+            weigh_depth=True,
+        )
+        assert found.depth_weight is None
 
 
 def test_a_stereo_baseline_settles_the_scale() -> None:

@@ -112,7 +112,15 @@ def test_no_nonsense_of_a_network_stops_the_system(
 ) -> None:
     torch.manual_seed(0)
     tracker = Tracker(
-        preset("tum", warm_up=4, window=6, max_keyframes=32, backend_every=2, motion_threshold=0.1),
+        preset(
+            "tum",
+            warm_up=4,
+            window=6,
+            max_keyframes=32,
+            backend_every=2,
+            motion_threshold=0.01,
+            keyframe_threshold=0.01,
+        ),
         DroidOperator(DroidNet(SLIM).to(device)),
         CAMERA,
         baseline=torch.tensor([-0.1, 0, 0, 0, 0, 0, 1]) if mode == "stereo" else None,

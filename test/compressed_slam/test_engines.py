@@ -52,7 +52,14 @@ def test_a_rollout_of_the_engines_is_that_of_torch(
 
     def drive(networks: Networks) -> torch.Tensor:
         tracker = Tracker(
-            preset("tum", warm_up=4, window=6, max_keyframes=32, motion_threshold=0.01),
+            preset(
+                "tum",
+                warm_up=4,
+                window=6,
+                max_keyframes=32,
+                motion_threshold=0.01,
+                keyframe_threshold=0.01,
+            ),
             DroidOperator(networks),
             CAMERA,
             measures_depth=True,

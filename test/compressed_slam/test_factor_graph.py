@@ -99,3 +99,24 @@ def test_an_empty_graph_changes_nothing(keyframes: Keyframes, graph: FactorGraph
     before = keyframes.poses.clone()
     assert graph.refine(torch.arange(COUNT) > 0)
     assert torch.equal(keyframes.poses, before)
+
+
+def test_an_edge_changes_while_its_match_or_the_geometry_moves(
+    graph: FactorGraph, keyframes: Keyframes
+) -> None:
+    free, settled = torch.arange(COUNT) > 0, 0.02
+    assert graph.changes.isinf().all()
+    assert restored(graph, keyframes)
+    assert (graph.changes < settled).all()
+    disturb(keyframes)  # the matches say the same as before
+    graph.refine(free)
+    assert (graph.changes > settled).all()
+    graph.add([(0, COUNT - 1)])
+    assert graph.changes[-1].isinf()
+    for _ in range(6):
+        graph.refine(free)
+    assert (graph.changes < settled).all()
+    graph.deactivate(graph.changes < settled, oldest=0)
+    # Where nothing is matched any more, what was seen still moves the geometry.
+    assert not len(graph)
+    assert restored(graph, keyframes)

@@ -16,7 +16,7 @@ pytest.importorskip("numba", reason="numba comes with the extra [slam]")
 from recordings import Drive, truth_of, walk
 
 from compressed_slam.estimate import Health
-from compressed_slam.executors import Beside
+from compressed_slam.executors import Beside, Inline
 from compressed_slam.priority import LATER
 
 if TYPE_CHECKING:
@@ -47,6 +47,47 @@ class Held:
 
             matcher.refine = wait
         return matcher
+
+
+class Counted:
+    """The operator; `edges` counts those that are matched for the map."""
+
+    def __init__(self) -> None:
+        self.edges = 0
+
+    def __call__(self, operator: Operator) -> Counted:
+        self._operator = operator
+        self.view = operator.view
+        return self
+
+    def matcher(self, *, lasting: bool) -> Matcher:
+        matcher: Any = self._operator.matcher(lasting=lasting)
+        if lasting:
+            refine = matcher.refine
+
+            def count(coords: Any, target: Any) -> Any:  # noqa: ANN401
+                self.edges += len(coords)
+                return refine(coords, target)
+
+            matcher.refine = count
+        return matcher
+
+
+def test_a_keyframe_is_matched_as_often_as_it_helps_and_less_where_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shots = walk("wander", 1, 4.0, 12.0)
+    costs = []
+    for behind in (False, True):
+        monkeypatch.setattr(Inline, "behind", lambda _, behind=behind: behind)
+        counted = Counted()
+        drive = Drive("rgbd", noise=0.05, wrap=counted)(shots)
+        drive.tracker.finish()
+        assert drive.error() < 0.005 * truth_of(shots).length
+        costs.append(counted.edges / sum(estimate.keyframe for estimate in drive.estimates))
+    # Matched until they are twenty updates old, edges would make it 80 for each keyframe.
+    assert costs[0] < 40
+    assert costs[1] < 0.8 * costs[0]
 
 
 def test_pictures_wait_for_no_keyframe_and_all_are_in_the_map_in_the_end() -> None:
@@ -124,7 +165,9 @@ def test_work_is_done_in_order_and_what_fails_ends_nothing(
         message = "unlucky"
         raise RuntimeError(message)
 
+    assert not beside.behind()
     beside.give(fail)
+    assert beside.behind()
     assert beside.has_room
     beside.give(lambda: done.append(2))
     assert not beside.has_room

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from compressed_slam.frame import Frame, map_intrinsics
 from compressed_slam.keyframes import Keyframes
 from compressed_slam.localiser import Localiser
 from compressed_slam.oracle import Oracle
+from compressed_slam.pace import Pace
 from compressed_slam.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ class Scene:
     def __init__(self, noise: float) -> None:
         shots = [walk("wander", 1, 4.0, 12.0)[index] for index in SHOTS]
         truth = {shot.stamp: (shot.pose, shot.depth) for shot in shots}
-        self.steps = 0
+        self.steps = self.edges = 0
+        self.keyframes = 1
         self._oracle = Oracle(truth.__getitem__, CAMERA, noise=noise)
         self._localiser = Localiser(self, map_intrinsics(CAMERA))
         frames = [Frame(s.stamp, s.bgr, s.depth) for s in shots]
@@ -39,9 +42,10 @@ class Scene:
         self._known = Snapshot.of(keyframes, 0, 0, started=True)
         self._seen = frames[1]
 
-    def locate(self, guess: torch.Tensor, steps: int = 2) -> Localisation:
+    def locate(self, guess: torch.Tensor, steps: int = 2, **limits: float) -> Localisation:
         self.steps = 0
-        return self._localiser.locate(self.view(self._seen), guess, self._known, [0], steps=steps)
+        view, rows = self.view(self._seen), [0] * self.keyframes
+        return self._localiser.locate(view, guess, self._known, rows, steps=steps, **limits)
 
     def view(self, frame: Frame) -> View:
         return self._oracle.view(frame)
@@ -53,6 +57,7 @@ class Scene:
 
         def counted(*maps: torch.Tensor) -> Refinement:
             self.steps += 1
+            self.edges = len(maps[0])
             answer: Refinement = refine(*maps)
             return answer
 
@@ -68,6 +73,32 @@ def test_matching_ends_where_it_agrees_with_the_guess() -> None:
         error = se3.log(se3.compose(scene.locate(guess, 8).located.pose, se3.inverse(there)))
         assert scene.steps == steps
         assert error.norm() < 0.005
+
+
+def test_no_step_but_the_first_is_made_without_time_for_it() -> None:
+    scene = Scene(0.02)
+    for left_s, steps in ((-1.0, 1), (0.0, 1), (60.0, 2)):
+        found = scene.locate(scene.poses[0], deadline=time.monotonic() + left_s)
+        assert scene.steps == steps
+        assert found.located.solved
+
+
+def test_where_one_step_would_be_late_the_latest_keyframe_alone_is_matched() -> None:
+    scene = Scene(0.02)
+    scene.keyframes = 2  # the same one
+    for left_s, edges in ((60.0, 2), (1e-6, 1), (60.0, 2)):
+        scene.locate(scene.poses[0], deadline=time.monotonic() + left_s)
+        assert scene.edges == edges
+
+
+def test_a_picture_is_due_before_the_next_one_comes_also_where_some_were_dropped() -> None:
+    pace = Pace()
+    assert pace.deadline(10.0) == float("inf")
+    for arrived in (10.1, 10.3, 10.6):  # none dropped, one, two
+        assert arrived < pace.deadline(arrived) < arrived + 0.1
+    for number in range(1, 9):  # and a camera that has become slower
+        deadline = pace.deadline(10.6 + number)
+    assert 11.6 + 7 < deadline < 12.6 + 7
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
