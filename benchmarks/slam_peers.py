@@ -106,27 +106,26 @@ def open3d_odometry(recording: Recording) -> Row:
     stamps, poses, took, lost = [], [], [], 0
     for frame in recording.frames():
         start = time.perf_counter()
-        image = _rgbd(open3d.geometry, frame)
-        if before is not None:
+        image = None if frame.depth is None else _rgbd(open3d.geometry, frame.bgr, frame.depth)
+        if image is not None and before is not None:
             solved, motion, _ = odometry.compute_rgbd_odometry(
                 image, before, camera, motion, term, option
             )
             motion = motion if solved else np.eye(4)
             lost += not solved
             pose = pose @ motion
-        before = image
+        lost += image is None
+        before = before if image is None else image
         took.append(1e3 * (time.perf_counter() - start))
         stamps.append(frame.stamp)
         poses.append(pose)
     return _row(recording, stamps, poses, lost, took)
 
 
-def _rgbd(geometry: Any, frame: Frame) -> Any:  # noqa: ANN401 - a module, and its class
-    shape = frame.bgr.shape[:2]
-    depth = np.zeros(shape) if frame.depth is None else np.nan_to_num(frame.depth)
+def _rgbd(geometry: Any, bgr: NDArray[np.uint8], depth: NDArray[np.float32]) -> Any:  # noqa: ANN401
     return geometry.RGBDImage.create_from_color_and_depth(
-        geometry.Image(cv2.cvtColor(frame.bgr, cv2.COLOR_BGR2RGB)),
-        geometry.Image(depth.astype(np.float32)),
+        geometry.Image(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)),
+        geometry.Image(np.nan_to_num(depth)),
         depth_scale=1.0,
         depth_trunc=FARTHEST,
     )
