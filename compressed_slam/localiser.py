@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from compressed_slam import se3
 from compressed_slam.location import Landmarks, Located
 from compressed_slam.matching import SURE
 from compressed_slam.projection import pixel_grid
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from compressed_slam.snapshot import Snapshot
 
 _STEPS = 2
-_SETTLED = 0.25  # map pixels of mean correction under which another step would say the same
+# Map pixels of mean correction under which another step would say the same: of the matches, and of
+# what the camera's translation alone would move. Before a flat wall this and the rotation cancel
+# out: there, one step's matches may be right to .1 pixels, and its pose wrong by centimetres.
+_SETTLED = 0.25
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Localiser:
             known: the keyframes that it is matched with.
             rows: of theirs.
             steps: of matching at most; each moves the picture to where the matches want it. Where
-                they already agree with the guess, as in steady motion, one is enough.
+                they and the pose already agree with the guess, as in steady motion, one is enough.
             deadline: `time.monotonic()` after which no step but the first is to end; where that one
                 would, the latest keyframe alone is matched.
         """
@@ -117,11 +121,15 @@ class Localiser:
             found = matcher.refine(coords, target)
             target = coords + found.delta
             located = landmarks.locate(pose, target, found.weight)
+            moved = se3.compose(located.pose, se3.inverse(pose))
             pose = located.pose
+            correction = max(
+                Motion.of(found.delta, found.weight).flow, landmarks.parallax(moved[:3])
+            )
             now = time.monotonic()
             took = (now - began) / step
             self._edge_s = took / len(rows)
-            if now + took > deadline or Motion.of(found.delta, found.weight).flow < _SETTLED:
+            if now + took > deadline or correction < _SETTLED:
                 break
         grid = pixel_grid(*target.shape[1:3], device=guess.device)
         return Localisation(

@@ -69,6 +69,11 @@ class Landmarks:
         )
         return torch.from_numpy(coords).view(count, height, width, 2).to(self._like.device)
 
+    def parallax(self, translation: Tensor) -> float:
+        """Return how far a translation (3,) moves what is seen, map pixels, mean; to the side."""
+        metres = float(translation.norm())
+        return float(self._intrinsics[0] * self._disps.mean()) * metres
+
     def locate(
         self,
         guess: Tensor,

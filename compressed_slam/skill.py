@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from compressed_slam.interface import SLAM
+from compressed_slam.interface import SAVE_MAP, SLAM
 from compressed_slam.offline import replaying
 from compressed_slam.offline.evaluating import TRACKING, SlamEvaluation
 from compressed_slam.training.accuracy import FLOW
 from compressed_slam.training.data import SlamData, recordings, training_batches
 from compressed_slam.widths import DroidConfig
 from edge_compression.protocol import BundleSettings
-from edge_replay.protocol import FolderLabels
+from edge_replay.protocol import FolderLabels, Saving
 from edge_runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class SlamSkill:
     evaluation = SlamEvaluation()
     node = SLAM
     work_stages = ("rectify", "track")
+    saving = Saving(SAVE_MAP, "map_folder", "map")
 
     def uncompressed(self, data: SlamData) -> SlamData:
         """The recipe lessens nothing beside the network."""

@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from edge_replay.cdr import restamped, stamp_of
 from edge_replay.node_process import NodeError
 from edge_replay.timeline import SECOND
-from edge_runtime.interface import DECIDE, RESET, Service, decision_message
+from edge_runtime.interface import DECIDE, RESET, decision_message
 from edge_runtime.ros_environment import NO_LOG_FILE
 from edge_runtime.ros_types import load_type
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from edge_replay.bags import RecordedFrame, Recording
     from edge_replay.node_process import NodeProcess
     from edge_replay.topics import Topic
-    from edge_runtime.interface import NodeInterface
+    from edge_runtime.interface import NodeInterface, Service
 
 _POLL = 0.05
 _SHORT_POLL = 0.002
 _PATIENCE = 60.0
+_SILENCE = f"no answer for {_PATIENCE:g} s"
 _DIAGNOSTICS_PERIOD = 1.0
 # Both ends report a match before each of them has told the other: give the handshake its time.
 _SETTLING = 0.5
@@ -92,8 +93,7 @@ class Link:
             service: self._node.create_client(
                 load_type(service.type), interface.resolve(service.name)
             )
-            for service in (RESET, DECIDE)
-            if service in interface.services
+            for service in interface.services
         }
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -157,16 +157,16 @@ class Link:
         """Whether the node can be told that the recording begins anew."""
         return RESET in self._services
 
-    def reset(self) -> None:
-        """Tell the node to forget the images of before.
+    def call(self, service: Service) -> None:
+        """Have the node do what one of its services does.
 
         Raises:
             NodeError: it did not, or said nothing for a minute.
         """
-        response = self._answer(self._services[RESET], load_type(RESET.type).Request(), _PATIENCE)
+        response = self._response(service)
         if response is None or not response.success:
-            said = response.message if response else f"no answer for {_PATIENCE:g} s"
-            message = f"{self._interface.resolve(RESET.name)} failed: {said}"
+            said = response.message if response else _SILENCE
+            message = f"{self._interface.resolve(service.name)} failed: {said}"
             raise NodeError(message)
 
     def decide(self, stamp: int) -> str:
@@ -174,9 +174,9 @@ class Link:
 
         "" means that its answer is on its way.
         """
-        response = self._answer(self._services[DECIDE], load_type(DECIDE.type).Request(), _PATIENCE)
+        response = self._response(DECIDE)
         if response is None:
-            return f"no answer for {_PATIENCE:g} s"
+            return _SILENCE
         wanted = decision_message(*divmod(stamp, SECOND))
         return "" if response.success and response.message == wanted else str(response.message)
 
@@ -221,6 +221,10 @@ class Link:
             self._executor.spin()
         except ExternalShutdownException:
             return
+
+    def _response(self, service: Service) -> Any:  # noqa: ANN401
+        request = load_type(service.type).Request()
+        return self._answer(self._services[service], request, _PATIENCE)
 
     def _answer(self, client: Any, request: Any, patience: float) -> Any:  # noqa: ANN401
         """Return the response of a service, None where it does not come."""

@@ -17,6 +17,7 @@ from edge_replay.cdr import stamp_of
 from edge_replay.node_process import NodeError
 from edge_replay.results import RateTrial
 from edge_replay.timeline import LATEST_STAMP, SECOND, USUAL_GAP
+from edge_runtime.interface import RESET
 from edge_runtime.progress import progress
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Player:
             return 0.0
         begun = time.perf_counter()
         self._collect(result, result.sent[-1:])
-        self._link.reset()
+        self._link.call(RESET)
         return time.perf_counter() - begun
 
     def _request(self, result: Pass, stamp: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge_replay.bags import Recording
-    from edge_runtime.interface import NodeInterface
+    from edge_runtime.interface import NodeInterface, Service
 
 Better = Literal["higher", "lower"]
 
@@ -98,6 +98,19 @@ class NodeMessage:
 
 
 @dataclass(frozen=True)
+class SavedRun:
+    """What the node saved after the last image.
+
+    Attributes:
+        folder: that it wrote.
+        stamps: ns, of the images as they were played -> in the recording.
+    """
+
+    folder: Path
+    stamps: Mapping[int, int]
+
+
+@dataclass(frozen=True)
 class PlayedRun:
     """A whole run, to be scored.
 
@@ -109,6 +122,7 @@ class PlayedRun:
         labels: file in the skill's own format, None where there is none.
         bundle: the engine bundle that answered; None where the node chose it by itself.
         parameters: of the node, as they were given or chosen; the others had their defaults.
+        saved: of a skill whose node saves; None where it did not.
     """
 
     answers: Sequence[tuple[int, Answers]]
@@ -117,6 +131,7 @@ class PlayedRun:
     labels: Path | None
     bundle: Path | None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    saved: SavedRun | None = None
 
 
 @runtime_checkable
@@ -200,3 +215,24 @@ class SuitsRecordings(Protocol):
             recording: its `topics`, which feed the node's inputs, its `truth` and `transforms`.
             layout: data set that it was made of, a key of `edge_replay.datasets.layouts.LAYOUTS`.
         """
+
+
+class Saving(NamedTuple):
+    """How a node saves what it made of a run.
+
+    Attributes:
+        service: of the node, that saves.
+        parameter: of the node, that names the folder to write.
+        folder: its name in the output of a replay, where the user gives no other by the parameter.
+    """
+
+    service: Service
+    parameter: str
+    folder: str
+
+
+@runtime_checkable
+class SavesRuns(Protocol):
+    """What a skill may have beside: a node that saves, which `replay` calls for at the end."""
+
+    saving: ClassVar[Saving]

@@ -19,9 +19,18 @@ from edge_replay.metrics import (
 )
 from edge_replay.node_process import NodeProcess, UsageMeter, find_executable
 from edge_replay.playback import ALLOWED_DROPS, Player, hold
-from edge_replay.protocol import PlayedRun, RecordsRuns, Score, ShowsRuns, SuitsRecordings
+from edge_replay.protocol import (
+    PlayedRun,
+    RecordsRuns,
+    SavedRun,
+    SavesRuns,
+    Score,
+    ShowsRuns,
+    SuitsRecordings,
+)
 from edge_replay.report import example_pictures, write_page
 from edge_replay.results import PAGE, REPORT, RecordingFacts, RunReport
+from edge_replay.saving import save, saving_folder
 from edge_runtime.common_settings import DEPTH_TRANSPORT, MODE, ON_REQUEST, SLOP
 from edge_runtime.errors import SettingError, one_line
 from edge_runtime.files import write_whole
@@ -126,6 +135,7 @@ class _Measured:
     search: list[RateTrial]
     identity: dict[str, str]
     incomplete: dict[str, int]
+    saved: SavedRun | str | None
     exit_code: int
 
 
@@ -164,6 +174,7 @@ def _run(
         labels,
         options.served,
         options.parameters,
+        measured.saved if isinstance(measured.saved, SavedRun) else None,
     )
     complaint = None
     try:
@@ -249,7 +260,7 @@ def _measure(
     with (
         Link(skill.node, recording, domain) as link,
         NodeProcess(
-            program, _node_arguments(options, recording), options.output / NODE_LOG
+            program, _node_arguments(skill, options, recording), options.output / NODE_LOG
         ) as node,
     ):
         link.wait_ready(node, _READY_SECONDS)
@@ -278,6 +289,10 @@ def _measure(
                     break
         after = link.diagnostics()
         node.check()
+        saved = None
+        if isinstance(skill, SavesRuns):
+            folder = saving_folder(skill.saving, options.parameters, options.output)
+            saved = save(skill.saving.service, link, played, folder)
         code = node.end()
         playback = count(played, str(options.rate), before, after)
         return _Measured(
@@ -290,6 +305,7 @@ def _measure(
             search,
             {"program": str(program), **_identity(after)},
             incomplete(before, after),
+            saved,
             code,
         )
 
@@ -303,12 +319,15 @@ def _identity(diagnostics: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _node_arguments(options: RunOptions, recording: Recording) -> list[str]:
+def _node_arguments(skill: ReplayableSkill, options: RunOptions, recording: Recording) -> list[str]:
     values = {"image_transport": "compressed" if recording.compressed else "raw"}
     if depth := next((t for t in recording.topics.values() if t.kind == "depth"), None):
         values[DEPTH_TRANSPORT.name] = depth.transport
     if options.bundle is not None:
         values["bundle"] = str(options.bundle.absolute())
+    if isinstance(skill, SavesRuns):
+        folder = saving_folder(skill.saving, options.parameters, options.output)
+        values[skill.saving.parameter] = str(folder)
     values.update(options.parameters)
     parameters = [word for k, v in values.items() for word in ("-p", f"{k}:={v}")]
     return ["--ros-args", *parameters]
@@ -369,6 +388,8 @@ def _remarks(measured: _Measured) -> list[str]:
         f"{NODE_LOG}"
         for reason, frames in measured.incomplete.items()
     ]
+    if isinstance(measured.saved, str):
+        notes.append(f"nothing was saved: {measured.saved}")
     if measured.exit_code:
         notes.append(f"the node ended with exit code {measured.exit_code}; see {NODE_LOG}")
     return notes

@@ -105,7 +105,7 @@ class SlamEvaluation:
         pictures = [
             (
                 f"{result['row']['recording']}, {result['row']['mode']}: truth and estimate",
-                draw_paths(np.array(result["truth"]), np.array(result["estimate"])),
+                draw_paths(np.array(result["truth"]), {"estimate": np.array(result["estimate"])}),
             )
             for result in results.values()
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compressed_slam.evaluation import absolute_error, relative_error
+from compressed_slam.map_files import TRAJECTORY
 from compressed_slam.offline.presets import preset_of_layout
 from edge_replay.protocol import Curve, Score
 from edge_runtime.errors import SettingError
-from edge_runtime.trajectory import Trajectory
+from edge_runtime.trajectory import Trajectory, read_trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,6 +28,8 @@ PRIMARY_METRIC = "ate"
 METRICS = {
     "ate": "position error of /slam/pose as it was told, root mean square after alignment, metres",
     "odometry_ate": "the same of /slam/odometry",
+    "map_ate": "the same of the trajectory in the map that was saved at the end, as then known",
+    "map_share": "share of the answered frames that this trajectory holds",
     "rpe_m": "error of /slam/odometry's motion from one frame to the next, metres",
     "rpe_deg": "error of its rotation from one frame to the next, degrees",
     "ate_share": "ate, as a share of the way that the camera went",
@@ -36,9 +40,10 @@ METRICS = {
     "within_10cm": "the same of 10 cm",
     "tracked": "share of the answered frames whose pose was known",
 }
-LOWER_IS_BETTER = {"ate", "odometry_ate", "rpe_m", "rpe_deg", "ate_share"}
+LOWER_IS_BETTER = {"ate", "odometry_ate", "map_ate", "rpe_m", "rpe_deg", "ate_share"}
 
 ODOMETRY, POSE = "/slam/odometry", "/slam/pose"
+SAVED = "the saved map"
 _AUC_M = 0.08  # ETH3D's largest error, there of whole sequences, here of frames
 _WITHIN_CM = (2, 5, 10)
 _UNKNOWN = 1e6  # m^2, the variance of a pose that is not known
@@ -81,6 +86,25 @@ def told(answers: Sequence[tuple[int, Mapping[str, Any]]], topic: str) -> Told:
     return Told(Trajectory(stamps, np.array(poses).reshape(-1, 7)), known, np.sqrt(variance))
 
 
+def saved_trajectory(run: PlayedRun) -> Trajectory | None:
+    """Read the trajectory of the map that the node saved, by the recording's stamps.
+
+    Returns:
+        None where it saved none.
+
+    Raises:
+        SettingError: it cannot be read.
+    """
+    saved = run.saved
+    if saved is None:
+        return None
+    written = read_trajectory(saved.folder / TRAJECTORY)
+    rows = [row for row, stamp in enumerate(written.stamps.tolist()) if stamp in saved.stamps]
+    stamps = np.array([saved.stamps[int(written.stamps[row])] for row in rows], np.int64)
+    order = np.argsort(stamps, kind="stable")
+    return Trajectory(stamps[order], written.poses[rows][order])
+
+
 def _stamp(answer: tuple[int, Any]) -> int:
     return answer[0]
 
@@ -110,6 +134,10 @@ def score(run: PlayedRun) -> Score | None:
             name: absolute_error(truth, each.trajectory, alignment, tolerance_s=_SLOP_S)
             for name, each in (("pose", pose), ("odometry", odometry))
         }
+        if (mapped := saved_trajectory(run)) is not None:
+            errors["map"] = absolute_error(truth, mapped, alignment, tolerance_s=_SLOP_S)
+            metrics["map_ate"] = errors["map"].translation.rmse
+            metrics["map_share"] = len(mapped) / len(run.answers)
         relative = relative_error(
             truth, odometry.trajectory, alignment=alignment, tolerance_s=_SLOP_S
         )
@@ -166,16 +194,18 @@ def pictures(run: PlayedRun) -> list[tuple[str, NDArray[Any]]]:
     truth = run.recording.truth
     if truth is None:
         return []
-    drawn = []
-    for topic in (POSE, ODOMETRY):
-        known = told(run.answers, topic).trajectory
-        try:
-            error = absolute_error(truth, known, alignment_of(run.parameters), tolerance_s=_SLOP_S)
-        except SettingError:
-            continue
-        picture = draw_paths(truth.positions, error.aligned.positions)
-        drawn.append((f"{topic} and the truth", picture))
-    return drawn
+    known = {topic: told(run.answers, topic).trajectory for topic in (POSE, ODOMETRY)}
+    if (mapped := saved_trajectory(run)) is not None:
+        known[SAVED] = mapped
+    paths = {}
+    for name, each in known.items():
+        with suppress(SettingError):
+            alignment = alignment_of(run.parameters)
+            error = absolute_error(truth, each, alignment, tolerance_s=_SLOP_S)
+            paths[name] = error.aligned.positions
+    if not paths:
+        return []
+    return [(f"{', '.join(paths)} and the truth", draw_paths(truth.positions, paths))]
 
 
 def _recalls(errors: NDArray[np.float64], answered: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from compressed_slam.evaluation import absolute_error
 from compressed_slam.interface import DEPTH, IMAGE
-from compressed_slam.offline.replaying import POSE, alignment_of, told
+from compressed_slam.offline.replaying import POSE, alignment_of, saved_trajectory, told
 from edge_replay.decoding import decoded
 from edge_runtime.calibration import Calibration
 from edge_runtime.errors import MessageError, SettingError
@@ -29,7 +29,7 @@ _SECOND = 1e9
 _CLOUDS = 60  # images whose depth is shown as points
 _STEP = 8  # pixels between points
 _JPEG = 80
-_OURS, _TRUTH = (20, 90, 200), (130, 130, 130)
+_OURS, _SAVED, _TRUTH = (20, 90, 200), (40, 150, 60), (130, 130, 130)  # RGB
 
 
 def write_rerun(run: PlayedRun, path: Path) -> None:
@@ -66,6 +66,9 @@ def _log_paths(stream: Any, run: PlayedRun, known: Trajectory) -> None:  # noqa:
 
     stream.log("map", rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
     stream.log("map/told", rr.LineStrips3D([known.positions], colors=[_OURS]), static=True)
+    if (saved := saved_trajectory(run)) is not None:
+        line = rr.LineStrips3D([saved.positions], colors=[_SAVED])
+        stream.log("map/saved", line, static=True)
     if run.recording.truth is None:
         return
     try:

@@ -41,6 +41,7 @@ class Scene:
         keyframes.append(frames[0], self.view(frames[0]), self.poses[0], 1.0)
         self._known = Snapshot.of(keyframes, 0, 0, started=True)
         self._seen = frames[1]
+        self.disparity = float(frames[0].disp.mean())
 
     def locate(self, guess: torch.Tensor, steps: int = 2, **limits: float) -> Localisation:
         self.steps = 0
@@ -74,6 +75,17 @@ def test_matching_ends_where_it_agrees_with_the_guess() -> None:
     there = scene.poses[1]
     for guess, steps in ((there, 1), (scene.poses[0], 2)):
         error = se3.log(se3.compose(scene.locate(guess, 8).located.pose, se3.inverse(there)))
+        assert scene.steps == steps
+        assert error.norm() < 0.005
+
+
+def test_a_rotation_that_hides_a_translation_is_matched_again() -> None:
+    scene = Scene(0.02)
+    sideways = torch.tensor([0.08, 0, 0, 0, 0, 0])
+    turned = torch.tensor([0.0, 0, 0, 0, -0.08 * scene.disparity, 0])
+    for move, steps in ((sideways, 2), (sideways + turned, 2), (0.1 * (sideways + turned), 1)):
+        guess = se3.compose(se3.exp(move), scene.poses[1])
+        error = se3.log(se3.compose(scene.locate(guess).located.pose, se3.inverse(scene.poses[1])))
         assert scene.steps == steps
         assert error.norm() < 0.005
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from compressed_slam.map_files import TRAJECTORY
 from compressed_slam.offline.replaying import ODOMETRY, POSE, node_parameters, pictures, score
-from edge_replay.protocol import PlayedRun
-from edge_runtime.trajectory import Trajectory
+from edge_replay.protocol import PlayedRun, SavedRun
+from edge_runtime.trajectory import Trajectory, write_trajectory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_replay.protocol import Score
 
 COUNT = 50
@@ -109,9 +113,28 @@ def test_the_corrected_pose_and_the_odometry_are_judged_apart() -> None:
     error = next(curve for curve in found.curves if curve.name == "error of odometry")
     assert len(error.x) == 43
     assert error.x[0] == pytest.approx(0.2)
-    drawn = pictures(played(PATH, drifting, set()))
-    assert [caption.split()[0] for caption, _ in drawn] == [POSE, ODOMETRY]
-    assert all(picture.shape == (560, 560, 3) for _, picture in drawn)
+    [(caption, picture)] = pictures(played(PATH, drifting, set()))
+    assert caption == f"{POSE}, {ODOMETRY} and the truth"
+    assert picture.shape == (560, 560, 3)
+
+
+def test_the_map_is_judged_by_what_it_knew_in_the_end(tmp_path: Path) -> None:
+    drifting = PATH + np.outer(np.linspace(0, 1, COUNT) ** 2, [1.0, 0, 0])
+    # The recording had been played once before, and lasts ten seconds.
+    later = STAMPS + 10_000_000_000
+    write_trajectory(tmp_path / TRAJECTORY, Trajectory(later[5:25], POSES[5:25]))
+    saved = SavedRun(tmp_path, dict(zip(later.tolist(), STAMPS.tolist(), strict=True)))
+    run = replace(played(drifting, drifting, set()), saved=saved)
+    found = score(run)
+    assert found is not None
+    assert found.metrics["ate"] > 0.05
+    assert found.metrics["map_ate"] < 1e-6
+    assert found.metrics["map_share"] == pytest.approx(20 / 45)
+    error = next(curve for curve in found.curves if curve.name == "error of map")
+    assert error.x[0] == pytest.approx(0.5)
+    (caption, picture), before = pictures(run)[0], pictures(replace(run, saved=None))[0][1]
+    assert caption == f"{POSE}, {ODOMETRY}, the saved map and the truth"
+    assert (picture != before).any()
 
 
 def test_a_camera_that_was_always_lost_has_a_note_in_place_of_errors() -> None:

@@ -13,13 +13,15 @@ pytest.importorskip("rosbags", reason="rosbags comes with the extra [replay]")
 pytest.importorskip("rclpy", reason="rclpy comes with the extra [ros]")
 
 from compressed_slam.interface import SLAM
+from compressed_slam.map_files import TRAJECTORY
 from compressed_slam.offline.replaying import POSE
 from compressed_slam.skill import SlamSkill
 from edge_replay.bags import Recording
 from edge_replay.convert import convert
-from edge_replay.protocol import PlayedRun, RecordsRuns
+from edge_replay.protocol import PlayedRun, RecordsRuns, SavedRun
 from edge_replay.run import RunOptions, run
 from edge_runtime.errors import SettingError
+from edge_runtime.trajectory import write_trajectory
 
 
 def told(pose: np.ndarray) -> SimpleNamespace:
@@ -40,7 +42,11 @@ def played(recording: Path, tmp_path: Path) -> PlayedRun:
         (stamp, {POSE: told(pose)})
         for stamp, pose in zip(bag.truth.stamps.tolist(), bag.truth.poses, strict=True)
     ]
-    return PlayedRun(answers, [], bag, None, None, {})
+    saved = tmp_path / "map"
+    saved.mkdir()
+    write_trajectory(saved / TRAJECTORY, bag.truth)
+    stamps = {stamp: stamp for stamp, _ in answers}
+    return PlayedRun(answers, [], bag, None, None, {}, SavedRun(saved, stamps))
 
 
 def test_camera_paths_points_and_errors_are_recorded(
@@ -54,9 +60,16 @@ def test_camera_paths_points_and_errors_are_recorded(
     skill.record(played, file)
     content = file.read_bytes()
     assert content.startswith(b"RRF")
-    for entity in ("/map/told", "/map/truth", "/map/camera", "/map/points/0", "/error [m]"):
+    for entity in (
+        "/map/told",
+        "/map/saved",
+        "/map/truth",
+        "/map/camera",
+        "/map/points/0",
+        "/error [m]",
+    ):
         assert entity.encode().replace(b" [m]", b"") in content, entity
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "run.rrd"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "map", "run.rrd"]
     lost: Any = PlayedRun([], [], played.recording, None, None, {})
     with pytest.raises(SettingError, match="knew no pose"):
         skill.record(lost, file)

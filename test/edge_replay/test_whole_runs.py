@@ -50,6 +50,9 @@ def test_a_node_is_asked_for_each_answer_and_reset_before_each_turn(
     # Each turn found the way of its own images alone; a request that overtook its image counts.
     assert 5 <= metrics["images of a whole way"] < 7
     assert metrics["focal length [px]"] == 300
+    # The third turn's, under the stamps of the recording.
+    assert metrics["images kept"] == 5
+    assert (tmp_path / "out" / "kept" / "stamps.txt").is_file()
     page = (tmp_path / "out" / "report.html").read_text()
     assert "the way of 5 images" in page
     assert "labelled" not in page
@@ -82,6 +85,9 @@ def test_images_that_cannot_be_answered_on_request_are_said_why(
         note.startswith("1 frames were not answered on request: ") and "'odd8'" in note
         for note in report["notes"]
     ), report["notes"]
+    # One image is no way that the node could save.
+    assert "nothing was saved: /travel/keep failed: there is no way yet" in report["notes"]
+    assert not (tmp_path / "out" / "kept").exists()
 
 
 def test_a_recording_keeps_its_truth_and_transforms(tmp_path: Path) -> None:

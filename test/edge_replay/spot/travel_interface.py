@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from edge_runtime.interface import DECIDE, RESET, Input, NodeInterface, Output
+from edge_runtime.interface import DECIDE, RESET, Input, NodeInterface, Output, Service
+from edge_runtime.setting import Setting
 
 WAY = "~/way"
+KEEP = Service("~/keep", "write the way into the folder of the parameter keep_in")
 MODELS = ("fnet", "cnet", "update")
 
 TRAVEL = NodeInterface(
@@ -16,6 +18,7 @@ TRAVEL = NodeInterface(
         Input("camera_info", "camera_info", required=False, of="image"),
     ),
     outputs=(Output(WAY, "geometry_msgs/msg/PointStamped"),),
-    services=(RESET, DECIDE),
+    services=(RESET, DECIDE, KEEP),
+    settings=(Setting("keep_in", default="", description="folder of ~/keep"),),
     models=MODELS,
 )

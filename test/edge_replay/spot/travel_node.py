@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import PointStamped
-from travel_interface import MODELS, TRAVEL, WAY
+from travel_interface import KEEP, MODELS, TRAVEL, WAY
 
+from edge_runtime.errors import SettingError
 from edge_runtime.node import SkillNode
 from edge_runtime.run_node import run_node
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine import Engine
     from edge_runtime.frame import CameraFrame
     from edge_runtime.latency import Stopwatch
+    from edge_runtime.services import Handler
 
 
 class TravelNode(SkillNode[tuple[float, int]]):
@@ -36,6 +39,18 @@ class TravelNode(SkillNode[tuple[float, int]]):
 
     def reset(self) -> None:
         self._places: list[float] = []
+        self._stamps: list[str] = []
+
+    def handlers(self) -> Mapping[str, Handler]:
+        return {KEEP.name: self._keep}
+
+    def _keep(self, _request: object, _response: object) -> None:
+        if len(self._stamps) < 2:
+            message = "there is no way yet"
+            raise SettingError(message)
+        folder = Path(self.parameters["keep_in"])
+        folder.mkdir()
+        (folder / "stamps.txt").write_text("\n".join(self._stamps))
 
     def process(self, frame: CameraFrame, stopwatch: Stopwatch) -> tuple[float, int]:
         pixels = frame.images["image"][None].astype(np.float32)
@@ -44,6 +59,8 @@ class TravelNode(SkillNode[tuple[float, int]]):
                 pixels = run({"pixels": pixels})["same"]
         with stopwatch.stage("search"):
             green = pixels[0, :, :, 1]
+            stamp = frame.header.stamp
+            self._stamps.append(str(stamp.sec * 1_000_000_000 + stamp.nanosec))
             self._places.append(float(np.nonzero(green == green.max())[1].mean()))
         return self._places[-1] - self._places[0], len(self._places)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from travel_interface import TRAVEL, WAY
+from travel_interface import KEEP, TRAVEL, WAY
 
-from edge_replay.protocol import Answers, FolderLabels, PlayedRun, Score
+from edge_replay.protocol import Answers, FolderLabels, PlayedRun, Saving, Score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ class TravelSkill:
     name = "travel"
     node = TRAVEL
     work_stages = ("search",)
+    saving = Saving(KEEP, "keep_in", "kept")
 
     def score(self, run: PlayedRun) -> Score:
         ends = [way for way in (m.decode().point for m in run.messages) if way.x == 80]
@@ -32,6 +33,11 @@ class TravelSkill:
             "images of a whole way": float(np.mean([way.y for way in ends])),
             "transforms": float(len(run.recording.transforms)),
         }
+        if run.saved is not None:
+            kept = (run.saved.folder / "stamps.txt").read_text().split()
+            stamps = {run.saved.stamps[int(stamp)] for stamp in kept}
+            known = {stamp for stamp, _ in run.answers}
+            metrics["images kept"] = float(len(stamps & known))
         truth = run.recording.truth
         if truth is not None:
             metrics["error [m]"] = abs(truth.length - ends[0].x / 100)
