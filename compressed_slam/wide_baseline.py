@@ -56,7 +56,7 @@ def fit_pose(
         points[paired].double().cpu().numpy(),
         target[paired].double().cpu().numpy(),
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
-        None,  # type: ignore[arg-type] # no distortion
+        None,
         iterationsCount=_TRIES,
         reprojectionError=_AGREEMENT,
         flags=cv2.SOLVEPNP_AP3P,
