@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _STEPS = 12
 _SETTLED = 0.2  # map pixels, see `FactorGraph.changes`, under which an edge is matched no more
+_LEAST_CONFIDENCE = 0.25  # median over neighbours, under which the networks know no better
 _EDGES_PER_KEYFRAME = 16
 _LM, _EP = 1e-5, 1e-2
 
@@ -149,10 +150,12 @@ class Backend:
         graph = self._graph(keyframes)
         free = torch.arange(count, device=self._intrinsics.device) >= 1
         solved = False
-        for _ in range(_STEPS):
+        for step in range(_STEPS):
             if self._closed.is_set():
                 break
             solved |= graph.refine(free)
+            if step == 0 and _unsure(graph):
+                return None
             graph.deactivate(graph.changes < settled, 0)
         if not solved:
             return None
@@ -181,3 +184,13 @@ class Backend:
         room = min(_EDGES_PER_KEYFRAME * count, settings.max_backend_edges) - len(stereo)
         graph.add(nearby(distances, settings.backend, [], room) + stereo)
         return graph
+
+
+def _unsure(graph: FactorGraph) -> bool:
+    """Whether the networks are unsure even of keyframes that follow each other.
+
+    Where features had to be matched anywhere, what tracking knows is better than their matches.
+    """
+    neighbours = (graph.ii - graph.jj).abs() == 1
+    confidences = graph.confidences[neighbours]
+    return bool(len(confidences)) and confidences.median().item() < _LEAST_CONFIDENCE

@@ -152,6 +152,11 @@ class FactorGraph:
         return ((self._weight * missed.square()).sum() / self._weight.sum()).sqrt().item()
 
     @property
+    def confidences(self) -> Tensor:
+        """(E,) mean weight of each edge's last match, 0..1; 0 before the first."""
+        return self._weight.mean((1, 2, 3))
+
+    @property
     def _edges(self) -> Edges:
         return Edges(self.ii, self.jj, self._target, self._weight)
 

@@ -59,11 +59,13 @@ class Localisation:
         confidence: mean weight of the matches with the keyframe that matches best, 0..1; of those
             that were found anywhere, the share that agrees.
         motion: from the latest of the keyframes.
+        anywhere: whether features were matched anywhere, as the networks were unsure.
     """
 
     located: Located
     confidence: float
     motion: Motion
+    anywhere: bool = False
 
     def is_good(self, least_confidence: float) -> bool:
         """Whether it may be believed."""
@@ -174,4 +176,5 @@ class Localiser:
             located,
             confidence=share.max().item(),
             motion=Motion.of(target[-1] - grid, weight[-1]),
+            anywhere=True,
         )

@@ -36,6 +36,7 @@ class Candidate:
         scale: of the anchor then, as in `Keyframes`.
         partner: identity of an older keyframe that sees the same, where it does not follow those
             before it.
+        anywhere: whether its pose was found by features matched anywhere.
     """
 
     identity: int
@@ -45,6 +46,7 @@ class Candidate:
     relative: Tensor
     scale: float = 1.0
     partner: int | None = None
+    anywhere: bool = False
 
 
 class Mapper:
@@ -169,7 +171,9 @@ class Mapper:
         self._append(candidate, pose, latest.mean())
         ids = keyframes.ids
         partner = ids.index(candidate.partner) if candidate.partner in ids else None
-        self._frontend.step(partner, behind)
+        # Where the networks were unsure, a keyframe with measured depth stays as it was tracked.
+        if partner is not None or not candidate.anywhere or candidate.frame.disp is None:
+            self._frontend.step(partner, behind)
         self._since_backend += 1
         if self._since_backend >= self._settings.backend_every and self._backend.idle:
             self._since_backend = 0

@@ -329,7 +329,8 @@ class Tracker:
         return self._estimate(
             frame,
             Health.TRACKING,
-            keyframe=new and self._add_keyframe(frame, view, partner, covariance),
+            keyframe=new
+            and self._add_keyframe(frame, view, partner, covariance, anywhere=found.anywhere),
             confidence=found.confidence,
             covariance=covariance,
         )
@@ -352,6 +353,8 @@ class Tracker:
         view: View,
         partner: int | None = None,
         covariance: Tensor | None = None,
+        *,
+        anywhere: bool = False,
     ) -> bool:
         """Have a frame taken in, with row `partner` beside those before it; False if that waits."""
         known, pose = self.known, self._pose
@@ -369,6 +372,7 @@ class Tracker:
             se3.compose(pose, se3.inverse(known.poses[-1])) if known else pose,
             known.scales[-1] if known else 1.0,
             None if partner is None else known.ids[partner],
+            anywhere,
         )
         self._next_id += 1
         self.known = known.extended(candidate.identity, frame.stamp, pose, frame.disp, view)
