@@ -142,7 +142,7 @@ class Tracker:
             depth=frame.depth if self._measures_depth else None,
             right=None if self._baseline is None else frame.right,
         )
-        self._deadline = self._pace.deadline(arrived)
+        self._deadline = self._pace.deadline(frame.stamp, arrived)
         view = self._operator.view(frame)
         if self._mapper.correction_waits and self._executor.idle:
             self._executor.give(self._mapper.correct)

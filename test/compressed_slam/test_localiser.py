@@ -108,14 +108,17 @@ def test_where_one_step_would_be_late_the_latest_keyframe_alone_is_matched() -> 
 
 def test_a_picture_is_due_before_the_next_one_comes() -> None:
     pace = Pace()
-    assert pace.deadline(10.0) == float("inf")
+    assert pace.deadline(0, 10.0) == float("inf")
     # Every tenth of a second; the fourth was dropped, the seventh comes late.
     for arrived in (10.1, 10.2, 10.4, 10.5, 10.69, 10.7):
-        deadline = pace.deadline(arrived)
+        deadline = pace.deadline(round(1e9 * (arrived - 10.0)), arrived)
     assert 0.05 < deadline - 10.7 < 0.1
     for number in range(1, 10):  # the camera has become slower
-        deadline = pace.deadline(10.7 + number)
+        deadline = pace.deadline(10**9 * number, 10.7 + number)
     assert 0.5 < deadline - 19.7 < 1.0
+    for number in range(10, 20):  # one each second, whenever they come
+        deadline = pace.deadline(10**9 * number, 20.0 + 0.01 * number)
+    assert 0.5 < deadline - 20.19 < 1.0
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.3])
